@@ -1,0 +1,92 @@
+"""Who asks: the bearer key of a request, looked up in groups and remembered for a moment."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from tessera.api.http import HttpRequest
+from tessera.db import accounts
+from tessera.db.connection import Database
+from tessera.domain.account import NOT_ALLOWED, ApiKey, digest
+from tessera.domain.errors import Unauthorized
+from tessera.kit.batch import Batch
+from tessera.kit.clock import Clock
+
+BEARER = re.compile(r"^bearer +(?P<key>[!-~]{8,256}) *$", re.IGNORECASE)
+
+FRESH = 2.0
+"""Seconds for which a key is remembered: so long may a revoked one still read. New tasks look at the row itself."""
+
+MOST = 10_000
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    key: ApiKey
+    until: float
+
+
+class Keys:
+    """``proxies`` are the networks whose X-Forwarded-For is believed."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Clock,
+        proxies: Sequence[Network] = (),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._proxies = tuple(proxies)
+        self._monotonic = monotonic
+        self._seen: dict[bytes, _Seen] = {}
+        self._find: Batch[bytes, ApiKey | None] = Batch(self._find_all, lanes=2)
+
+    async def __call__(self, request: HttpRequest) -> ApiKey:
+        """The key that the request shows. Raises Unauthorized."""
+        found = BEARER.match(request.headers.get("authorization", ""))
+        if found is None:
+            raise Unauthorized(f"{NOT_ALLOWED}: send the header 'Authorization: Bearer YOUR_API_KEY'")
+        key = await self._lookup(digest(found["key"]))
+        if key is None:
+            raise Unauthorized(NOT_ALLOWED)
+        key.check(self._clock(), self.address(request) if key.networks else None)
+        return key
+
+    def address(self, request: HttpRequest) -> str | None:
+        """The caller's address: the nearest one that is no proxy of ours."""
+        peer = request.client.host if request.client else None
+        if not self._proxies or not self._trusted(peer):
+            return peer
+        hops = [hop.strip() for hop in ",".join(request.headers.getall("x-forwarded-for", [])).split(",")]
+        for hop in reversed(hops):
+            if not self._trusted(hop):
+                return hop
+        return peer
+
+    def _trusted(self, address: str | None) -> bool:
+        try:
+            return address is not None and any(ip_address(address) in network for network in self._proxies)
+        except ValueError:
+            return False
+
+    async def _lookup(self, hashed: bytes) -> ApiKey | None:
+        seen = self._seen.get(hashed)
+        if seen is not None and seen.until > self._monotonic():
+            return seen.key
+        key = await self._find(hashed)
+        if key is not None:
+            if len(self._seen) >= MOST:
+                self._seen.clear()
+            self._seen[hashed] = _Seen(key, self._monotonic() + FRESH)
+        return key
+
+    async def _find_all(self, digests: Sequence[bytes]) -> list[ApiKey | None | Exception]:
+        found = await accounts.keys_by_digest(self._database, digests)
+        return [found.get(each) for each in digests]

@@ -1,0 +1,181 @@
+"""The three uploads: Base64, multipart stream, by URL. Each is capped while it streams, and ends in our storage."""
+
+import base64
+import binascii
+import re
+import secrets
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import structlog
+from litestar import Request, post, route
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+
+from tessera.api.auth import Keys
+from tessera.api.http import UPLOADS, HttpRequest, HttpResponse, TooLarge, answer, body, stream
+from tessera.api.multipart import Form, receive
+from tessera.contract.envelope import UPLOAD_JSON, encode
+from tessera.db import assets
+from tessera.dialects import files as dialect
+from tessera.domain.account import ApiKey
+from tessera.domain.asset import Asset, Origin
+from tessera.domain.errors import Invalid
+from tessera.kit import clock, outbound
+from tessera.storage import blocking, names, sniff
+from tessera.storage.ingest import TooLarge as FileTooLarge
+from tessera.storage.ingest import keep
+from tessera.wiring import House
+
+log = structlog.get_logger(__name__)
+
+CORS = {"Access-Control-Allow-Origin": "*"}
+PREFLIGHT = {
+    **CORS,
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
+    "Access-Control-Max-Age": "86400",
+}
+DATA_URL = re.compile(r"^data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+FETCH_SECONDS = 30.0
+FORM_OVERHEAD = 64 * 1024
+JSON_OVERHEAD = 64 * 1024
+
+
+class Uploads:
+    def __init__(self, house: House, keys: Keys) -> None:
+        self.house = house
+        self.keys = keys
+
+    async def base64(self, request: HttpRequest) -> HttpResponse:
+        key = await self.keys(request)
+        cap = self.house.config.base64_max_bytes
+        wire = dialect.base64_body(await body(request, cap * 4 // 3 + JSON_OVERHEAD))
+        head = DATA_URL.match(wire.base64Data)
+        async with self._folder() as folder:
+            path = folder / "upload"
+            size = await blocking.run(_decode, wire.base64Data[head.end() if head else 0 :], path)
+            if size > cap:
+                raise TooLarge(cap, "base64Data")
+            kind = (head["type"] or "") if head else ""
+            return await self._keep(key, path, wire.uploadPath, wire.fileName, "", kind)
+
+    async def multipart(self, request: HttpRequest) -> HttpResponse:
+        key = await self.keys(request)
+        cap = self.house.config.upload_max_bytes
+        async with self._folder() as folder:
+            chunks = stream(request, cap + FORM_OVERHEAD, "file")
+            form = await receive(chunks, request.headers.get("content-type", ""), folder / "upload", file_cap=cap)
+            path, folder_name, name = _parts(form)
+            return await self._keep(key, path, folder_name, name, form.file_name or "", form.media_type or "")
+
+    async def by_url(self, request: HttpRequest) -> HttpResponse:
+        key = await self.keys(request)
+        wire = dialect.url_body(await body(request, self.house.config.body_max_bytes))
+        self.house.check_url("fileUrl", wire.fileUrl)
+        cap = self.house.config.upload_max_bytes
+        async with self._folder() as folder:
+            path = folder / "upload"
+            try:
+                got = await self.house.outbound.download(wire.fileUrl, path, max_bytes=cap, timeout=FETCH_SECONDS)
+            except outbound.TooLarge as error:
+                raise TooLarge(cap, "fileUrl") from error
+            except outbound.OutboundError as error:
+                raise Invalid(f"fileUrl: the file could not be fetched ({error})", field="fileUrl") from error
+            original = unquote(urlsplit(got.final_url).path.rsplit("/", 1)[-1])
+            return await self._keep(key, path, wire.uploadPath, wire.fileName, original, got.media_type or "")
+
+    async def _keep(
+        self, key: ApiKey, path: Path, folder: str, name: str | None, original: str, declared: str
+    ) -> HttpResponse:
+        """Store the file under its account, folder and name; ``original`` lends a random name its extension."""
+        place = names.folder(folder)
+        kind = sniff.sniff(await blocking.run(_head, path))
+        chosen = names.file_name(name) if name else self._random(original, kind)
+        stored = f"kieai/{key.account_id}/{place}/{chosen}"
+        try:
+            kept = await keep(self.house.store, stored, path, max_bytes=self.house.config.upload_max_bytes)
+        except FileTooLarge as error:
+            raise TooLarge(error.limit, "file") from error
+        asset = Asset(
+            key=stored,
+            account_id=key.account_id,
+            origin=Origin.UPLOAD,
+            media_type=kept.media_type,
+            size=kept.size,
+            sha256=kept.sha256,
+            created_at=self.house.clock(),
+        )
+        async with self.house.database.transaction() as connection:
+            await assets.put(connection, [asset])
+        log.info("uploaded", key=stored, size=kept.size, declared=declared, media_type=kept.media_type)
+        result = dialect.uploaded(
+            asset, self.house.link(asset), original or chosen, self.house.config.retention_uploads
+        )
+        return answer(encode(result), media_type=UPLOAD_JSON, headers=CORS)
+
+    def _random(self, original: str, kind: str) -> str:
+        """Milliseconds, hyphen, 11 base-36 characters, extension: the form of the recorded names."""
+        tail = "".join(secrets.choice(DIGITS) for _ in range(11))
+        suffix = Path(original).suffix.lower()
+        known = re.fullmatch(r"\.[a-z0-9]{1,8}", suffix)
+        return f"{clock.millis(self.house.clock())}-{tail}{suffix if known else '.' + sniff.extension(kind)}"
+
+    @asynccontextmanager
+    async def _folder(self) -> AsyncIterator[Path]:
+        folder = await blocking.run(tempfile.TemporaryDirectory, None, "upload-", self.house.scratch)
+        try:
+            yield Path(folder.name)
+        finally:
+            await blocking.run(folder.cleanup)
+
+
+def _parts(form: Form) -> tuple[Path, str, str | None]:
+    if form.path is None:
+        raise Invalid("file: is required", field="file")
+    if not form.fields.get("uploadPath", "").strip():
+        raise Invalid("uploadPath: is required", field="uploadPath")
+    return form.path, form.fields["uploadPath"], form.fields.get("fileName") or None
+
+
+def _decode(text: str, path: Path) -> int:
+    """Base64 to a file; white space is allowed between its letters. Raises Invalid in the documented words."""
+    try:
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Invalid("Base64 decoding failed: Invalid Base64 format", field="base64Data") from error
+    if not data:
+        raise Invalid("Base64 decoding failed: Invalid Base64 format", field="base64Data")
+    path.write_bytes(data)
+    return len(data)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64 * 1024)
+
+
+def routes(house: House, keys: Keys) -> list[HTTPRouteHandler]:
+    uploads = Uploads(house, keys)
+
+    @post("/api/file-base64-upload", status_code=200)
+    async def base64_upload(request: Request) -> HttpResponse:  # type: ignore[type-arg]
+        return await uploads.base64(request)
+
+    @post("/api/file-stream-upload", status_code=200)
+    async def stream_upload(request: Request) -> HttpResponse:  # type: ignore[type-arg]
+        return await uploads.multipart(request)
+
+    @post("/api/file-url-upload", status_code=200)
+    async def url_upload(request: Request) -> HttpResponse:  # type: ignore[type-arg]
+        return await uploads.by_url(request)
+
+    @route(sorted(UPLOADS), http_method=HttpMethod.OPTIONS, status_code=204)
+    async def preflight() -> HttpResponse:
+        return answer(b"", status=204, headers=PREFLIGHT)
+
+    return [base64_upload, stream_upload, url_upload, preflight]

@@ -1,0 +1,1 @@
+"""The wire, exactly as published: msgspec structs, quirks included."""

@@ -1,0 +1,1 @@
+"""All SQL and nothing but SQL: Postgres through asyncpg, one repository a file."""

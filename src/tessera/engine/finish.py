@@ -1,0 +1,93 @@
+"""Finish: the end of a task in one transaction: state by compare-and-set, settle or release, outbox row and its job."""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from tessera.db import assets, attempts, ledger, tasks, webhooks
+from tessera.db.connection import Connection, Database
+from tessera.domain.asset import Asset
+from tessera.domain.errors import ProviderError
+from tessera.domain.task import Attempt, AttemptState, Failure, State, Task
+from tessera.domain.webhook import Delivery
+from tessera.engine import faults, queue
+from tessera.kit.clock import Clock
+from tessera.kit.ids import Ids
+from tessera.providers.base import Done
+
+log = structlog.get_logger(__name__)
+
+
+class Finish:
+    def __init__(self, database: Database, *, clock: Clock, ids: Ids) -> None:
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+
+    async def succeed(self, task: Task, attempt: Attempt, outputs: Sequence[Asset], done: Done) -> bool:
+        """The files are stored: settle, and tell. False when another end came first; nothing is changed then."""
+        await faults.reach("run.finishing")
+        now = self._clock()
+        async with self._database.transaction() as connection:
+            if not await tasks.end(connection, task, State.SUCCEEDED, None, now):
+                return False
+            await attempts.end(connection, attempt, AttemptState.SUCCEEDED, now, facts=done.facts)
+            await assets.put(connection, outputs)
+            await ledger.settle(connection, task.id, now)
+            await self._tell(connection, task, State.SUCCEEDED, done.callbacks)
+        await faults.reach("run.finished")
+        log.info("task succeeded", outputs=len(outputs), seconds=round((now - task.created_at).total_seconds(), 3))
+        return True
+
+    async def fail(
+        self,
+        task: Task,
+        attempt: Attempt | None,
+        state: AttemptState,
+        failure: Failure,
+        cause: ProviderError | None = None,
+    ) -> bool:
+        """No result: release the hold, and tell. False when another end came first."""
+        await faults.reach("run.finishing")
+        now = self._clock()
+        async with self._database.transaction() as connection:
+            if not await tasks.end(connection, task, State.FAILED, failure, now):
+                return False
+            if attempt is not None:
+                await attempts.end(
+                    connection, attempt, state, now, error=failure.message, detail=_detail(cause)
+                )
+            await ledger.release(connection, task.id, task.key_id, now)
+            await self._tell(connection, task, State.FAILED, 1)
+        await faults.reach("run.finished")
+        log.info("task failed", reason=failure.reason.value, message=failure.message)
+        return True
+
+    async def close(self, attempt: Attempt, state: AttemptState, cause: ProviderError | None) -> None:
+        """An attempt is over, its task is not: another one follows."""
+        async with self._database.transaction() as connection:
+            await attempts.end(
+                connection, attempt, state, self._clock(), error=str(cause) if cause else None, detail=_detail(cause)
+            )
+        log.info("attempt over", provider=attempt.provider, state=state.value, error=str(cause))
+
+    async def _tell(self, connection: Connection, task: Task, state: State, times: int) -> None:
+        if task.callback_url is None:
+            return
+        deliveries = [
+            Delivery(
+                id=f"msg_{self._ids()}",
+                account_id=task.account_id,
+                task_id=task.id,
+                event=f"task.{state.value}",
+                url=task.callback_url,
+                created_at=self._clock(),
+            )
+            for _ in range(times)
+        ]
+        await webhooks.add(connection, deliveries)
+        await queue.put(connection, "callback", [delivery.id for delivery in deliveries])
+
+
+def _detail(cause: ProviderError | None) -> Mapping[str, object] | None:
+    return cause.detail if cause else None

@@ -1,0 +1,196 @@
+"""Accept: requests of the same moment become tasks in one transaction, or are refused and touch nothing.
+
+For each request, under the lock of its wallet: idempotency key, rate window, price, hold, task row, job. A task id is
+answered only after the commit.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tessera.db import idempotency, ledger, tasks
+from tessera.db.connection import Connection, Database
+from tessera.db.idempotency import Mark
+from tessera.db.ledger import Purse
+from tessera.domain.account import ApiKey
+from tessera.domain.admission import RateLimit, Usage, Wallet, admit_rate, admit_spend, admit_usage
+from tessera.domain.errors import IdempotencyConflict, Invalid, Refusal, Unauthorized
+from tessera.domain.price import PriceList
+from tessera.domain.task import Draft, Mode, State, Task
+from tessera.engine import faults, queue
+from tessera.engine.routes import Routes
+from tessera.kit.batch import Batch
+from tessera.kit.clock import Clock
+from tessera.kit.ids import Ids
+
+REPLAY = timedelta(hours=24)
+MAX_KEY = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The answer to a submission; ``replayed`` when an idempotency key had made the task before."""
+
+    task_id: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request that waits for the next commit."""
+
+    task: Task
+    key: str | None
+    digest: bytes
+
+    @property
+    def wallet(self) -> tuple[str, Mode]:
+        return self.task.account_id, self.task.mode
+
+    @property
+    def mark(self) -> tuple[str, Mode, str] | None:
+        return (*self.wallet, self.key) if self.key is not None else None
+
+
+class Intake:
+    """``check`` raises for a URL that we would never call; ``limit`` is the rate window of an account, None is off."""
+
+    def __init__(
+        self,
+        database: Database,
+        routes: Routes,
+        prices: PriceList,
+        *,
+        check: Callable[[str, str], None],
+        limit: RateLimit | None,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._database = database
+        self._routes = routes
+        self._prices = prices
+        self._check = check
+        self._limit = limit
+        self._clock = clock
+        self._ids = ids
+        self._commit: Batch[Order, Ticket] = Batch(self._accept_all, limit=128)
+
+    async def accept(self, draft: Draft, key: ApiKey, idempotency_key: str | None = None) -> Ticket:
+        """A task for this request, durable when this returns.
+
+        Raises a Refusal: Invalid, NoProvider, IdempotencyConflict, RateLimited, InsufficientCredits, KeyCapReached.
+        """
+        if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
+            raise Invalid(f"Idempotency-Key: 1 to {MAX_KEY} characters", field="Idempotency-Key")
+        for field, url in draft.urls.items():
+            self._check(field, url)
+        self._routes.of(key.mode, draft.model, draft.operation, draft.fallback)
+        return await self._commit(self._order(draft, key, idempotency_key))
+
+    def _order(self, draft: Draft, key: ApiKey, idempotency_key: str | None) -> Order:
+        task = Task(
+            id=self._ids(),
+            account_id=key.account_id,
+            key_id=key.id,
+            mode=key.mode,
+            family=draft.family,
+            operation=draft.operation,
+            model=draft.model,
+            request=draft.request,
+            params=draft.params,
+            callback_url=draft.callback_url,
+            fallback=draft.fallback,
+            price=self._prices.quote(draft),
+            state=State.WAITING,
+            progress=0.0,
+            epoch=0,
+            created_at=self._clock(),
+        )
+        digest = hashlib.sha256(f"{draft.family}\n{draft.operation}\n{draft.params}".encode()).digest()
+        return Order(task, idempotency_key, digest if idempotency_key is not None else b"")
+
+    async def _accept_all(self, orders: Sequence[Order]) -> list[Ticket | Exception]:
+        try:
+            results = await self._transact(orders)
+        except Invalid as error:
+            # One order held what the database cannot store: it must not spoil the others.
+            if len(orders) == 1:
+                return [error]
+            return [(await self._accept_all([order]))[0] for order in orders]
+        await faults.reach("intake.committed")
+        return results
+
+    async def _transact(self, orders: Sequence[Order]) -> list[Ticket | Exception]:
+        now = self._clock()
+        async with self._database.transaction() as connection:
+            purses = await ledger.lock(connection, list({order.task.key_id for order in orders}))
+            wanted = [order.mark for order in orders if order.mark]
+            marks = await idempotency.find(connection, wanted, now - REPLAY) if wanted else {}
+            group = Group(purses, marks, self._limit, now)
+            results = [group.decide(order) for order in orders]
+            await group.write(connection)
+        return results
+
+
+class Group:
+    """Decides orders one after the other on the locked rows, then writes what they changed at once."""
+
+    def __init__(
+        self,
+        purses: dict[str, Purse],
+        marks: dict[tuple[str, Mode, str], Mark],
+        limit: RateLimit | None,
+        now: datetime,
+    ) -> None:
+        self._purses = purses
+        self._marks = marks
+        self._limit = limit
+        self._now = now
+        self._wallets: dict[tuple[str, Mode], Wallet] = {}
+        self._usages: dict[str, Usage] = {}
+        self._new_marks: list[Mark] = []
+        self._accepted: list[Task] = []
+
+    def decide(self, order: Order) -> Ticket | Exception:
+        try:
+            return self._replay(order) or self._admit(order)
+        except Refusal as refusal:
+            return refusal
+
+    def _replay(self, order: Order) -> Ticket | None:
+        mark = self._marks.get(order.mark) if order.mark else None
+        if mark is None:
+            return None
+        if mark.digest != order.digest:
+            raise IdempotencyConflict(
+                "Idempotency-Key: was used with another request; send a new key for a new request"
+            )
+        return Ticket(mark.task_id, replayed=True)
+
+    def _admit(self, order: Order) -> Ticket:
+        task = order.task
+        purse = self._purses.get(task.key_id)
+        if purse is None:
+            raise Unauthorized("You do not have access permissions")
+        if purse.key.revoked_at is not None:
+            raise Unauthorized("You do not have access permissions: this API key was revoked")
+        wallet = admit_rate(self._wallets.get(order.wallet, purse.wallet), self._limit, self._now)
+        wallet = admit_spend(wallet, task.price)
+        usage = admit_usage(purse.key, self._usages.get(task.key_id, purse.usage), task.price, self._now)
+        self._wallets[order.wallet], self._usages[task.key_id] = wallet, usage
+        self._accepted.append(task)
+        if order.mark:
+            mark = Mark(*order.mark, order.digest, task.id)
+            self._marks[order.mark] = mark
+            self._new_marks.append(mark)
+        return Ticket(task.id)
+
+    async def write(self, connection: Connection) -> None:
+        if not self._accepted:
+            return
+        await ledger.spend(connection, self._wallets, self._usages)
+        await tasks.insert(connection, self._accepted)
+        if self._new_marks:
+            await idempotency.put(connection, self._new_marks, self._now)
+        await queue.put(connection, "task", [task.id for task in self._accepted])

@@ -1,0 +1,42 @@
+"""The queue, PgQueuer's on our Postgres. A job is put in the transaction that makes it necessary."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Literal
+
+from pgqueuer.queries import Queries
+
+from tessera.db.connection import Connection
+
+Kind = Literal["task", "callback"]
+"""What a job is about; its payload is the id of a task or of a delivery."""
+
+
+VERSION = version("pgqueuer")
+"""The version of the queue's tables is that of the library: it knows best when they change."""
+
+
+async def install(connection: Connection) -> None:
+    """Bring the queue's tables to ``VERSION``."""
+    queries = Queries.from_asyncpg_connection(connection)
+    if await queries.schema_is_installed():
+        await queries.apply_upgrade()
+    else:
+        await queries.install()
+        await queries.optimize_autovacuum()
+
+
+async def put(connection: Connection, kind: Kind, ids: Sequence[str], *, after: timedelta | None = None) -> None:
+    """Enqueue one job for each id, inside the caller's transaction."""
+    if ids:
+        count = len(ids)
+        await Queries.from_asyncpg_connection(connection).enqueue(
+            [kind] * count, [each.encode() for each in ids], [0] * count, [after] * count
+        )
+
+
+async def depth(connection: Connection) -> dict[tuple[str, str], int]:
+    """Jobs by kind and status."""
+    sizes = await Queries.from_asyncpg_connection(connection).queue_size()
+    return {(str(size.entrypoint), str(size.status)): size.count for size in sizes}

@@ -1,0 +1,1 @@
+"""Tools that any project could use; no word of our domain lives here."""

@@ -1,0 +1,1 @@
+"""Our request in their words, their answer in ours."""

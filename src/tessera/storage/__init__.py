@@ -1,0 +1,1 @@
+"""Bytes in and out, presigned URLs, provider output copied in under caps."""

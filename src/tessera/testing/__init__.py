@@ -1,0 +1,1 @@
+"""Suites, simulators and fixtures that plug-in authors inherit."""

@@ -1,0 +1,1 @@
+"""Strict local stand-ins for upstream services. Each keeps a book of what a real one would have billed."""

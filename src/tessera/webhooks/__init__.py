@@ -1,0 +1,1 @@
+"""Outbox rows become signed deliveries and attempts."""

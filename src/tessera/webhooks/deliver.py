@@ -1,0 +1,105 @@
+"""Tell: one try of a delivery. Prepare, call, record; the attempt row is written whatever happens."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from random import random
+
+import msgspec
+import structlog
+
+from tessera.db import accounts, tasks, webhooks
+from tessera.db.connection import Database
+from tessera.dialects.base import Dialect, Link
+from tessera.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
+from tessera.kit import backoff
+from tessera.kit.clock import Clock
+from tessera.kit.outbound import Outbound, OutboundError
+from tessera.webhooks import sign
+
+log = structlog.get_logger(__name__)
+
+GONE = 410
+
+
+class Deliver:
+    """``schedule`` is how long to wait after each failed try; when it is used up the delivery has failed."""
+
+    def __init__(
+        self,
+        database: Database,
+        dialects: Mapping[str, Dialect],
+        link: Link,
+        outbound: Outbound,
+        *,
+        schedule: Sequence[timedelta],
+        timeout: timedelta,
+        clock: Clock,
+        chance: Callable[[], float] = random,
+    ) -> None:
+        self._database = database
+        self._dialects = dialects
+        self._link = link
+        self._outbound = outbound
+        self._schedule = schedule
+        self._timeout = timeout
+        self._clock = clock
+        self._chance = chance
+
+    async def __call__(self, delivery_id: str) -> timedelta | None:
+        """Make the next try. Answers how long to wait before another one; None when the delivery is over."""
+        delivery = await webhooks.get(self._database, delivery_id)
+        if delivery is None or delivery.state is not DeliveryState.PENDING:
+            return None
+        number = len(await webhooks.attempts(self._database, delivery_id)) + 1
+        attempt = await self._attempt(delivery, number)
+        state, wait = self._judge(attempt)
+        now = self._clock()
+        await webhooks.record(self._database, attempt, state, now + wait if wait else None, now)
+        log.info(
+            "callback",
+            task=delivery.task_id,
+            delivery=delivery.id,
+            attempt=number,
+            status=attempt.status,
+            error=attempt.error,
+            state=state.value,
+        )
+        return wait
+
+    async def _attempt(self, delivery: Delivery, number: int) -> DeliveryAttempt:
+        began = self._clock()
+        try:
+            body, head = await self._prepare(delivery, began)
+            reply = await self._outbound.post(
+                delivery.url, body, head, timeout=self._timeout.total_seconds()
+            )
+        except OutboundError as error:
+            took = (self._clock() - began).total_seconds()
+            return DeliveryAttempt(
+                delivery_id=delivery.id, number=number, at=began, seconds=took, error=str(error)
+            )
+        return DeliveryAttempt(
+            delivery_id=delivery.id,
+            number=number,
+            at=began,
+            seconds=reply.seconds,
+            status=reply.status,
+            excerpt=reply.excerpt.replace("\0", ""),
+        )
+
+    async def _prepare(self, delivery: Delivery, now: datetime) -> tuple[bytes, dict[str, str]]:
+        task = await tasks.get(self._database, delivery.task_id)
+        account = await accounts.find(self._database, delivery.account_id)
+        if task is None or account is None:
+            raise OutboundError("the task of this delivery is gone")
+        body = msgspec.json.encode(self._dialects[task.family].callback(task, self._link))
+        signed = sign.headers(account.webhook_secret, delivery_id=delivery.id, task_id=task.id, body=body, now=now)
+        return body, {"Content-Type": "application/json", "User-Agent": "Tessera-Webhook/1", **signed}
+
+    def _judge(self, attempt: DeliveryAttempt) -> tuple[DeliveryState, timedelta | None]:
+        if attempt.status is not None and 200 <= attempt.status < 300:
+            return DeliveryState.DELIVERED, None
+        if attempt.status == GONE:
+            return DeliveryState.FAILED, None
+        wait = backoff.step(self._schedule, attempt.number, chance=self._chance)
+        return (DeliveryState.PENDING, wait) if wait else (DeliveryState.FAILED, None)

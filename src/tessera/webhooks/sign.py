@@ -1,0 +1,34 @@
+"""Two signatures for every callback: KIE's over task id and time, Standard Webhooks' over id, time and body."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from datetime import datetime
+
+from standardwebhooks.webhooks import Webhook
+
+PREFIX = "whsec_"
+
+
+def new_secret() -> str:
+    """A fresh secret: its Base64 part is the Standard Webhooks key, the whole string is KIE's."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def kie(secret: str, task_id: str, timestamp: int) -> str:
+    """Base64 of HMAC-SHA256 over ``taskId.timestamp``; ``timestamp`` in seconds since 1970."""
+    mac = hmac.new(secret.encode(), f"{task_id}.{timestamp}".encode(), hashlib.sha256)
+    return base64.b64encode(mac.digest()).decode()
+
+
+def headers(secret: str, *, delivery_id: str, task_id: str, body: bytes, now: datetime) -> dict[str, str]:
+    """The signature headers of one try."""
+    timestamp = int(now.timestamp())
+    return {
+        "X-Webhook-Timestamp": str(timestamp),
+        "X-Webhook-Signature": kie(secret, task_id, timestamp),
+        "webhook-id": delivery_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": Webhook(secret).sign(delivery_id, now, body.decode()),
+    }

@@ -1,0 +1,282 @@
+"""The one file that knows every concrete class: a House is the whole gateway, built from its settings."""
+
+import asyncio
+import base64
+import os
+import secrets
+import shutil
+import tomllib
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+
+import structlog
+
+from tessera.config import Config, StorageKind
+from tessera.db import facts
+from tessera.db.connection import Database
+from tessera.db.embedded import Embedded
+from tessera.db.migrate import Queue, migrate
+from tessera.dialects.base import Dialect
+from tessera.dialects.gpt4o import Gpt4o
+from tessera.domain.admission import RateLimit
+from tessera.domain.asset import Asset
+from tessera.domain.errors import Invalid, TesseraError
+from tessera.domain.price import PriceList
+from tessera.domain.task import Mode
+from tessera.engine import queue
+from tessera.engine.accounts import Accounts
+from tessera.engine.finish import Finish
+from tessera.engine.inputs import Inputs
+from tessera.engine.intake import Intake
+from tessera.engine.routes import Routes
+from tessera.engine.run import Limits, Run
+from tessera.engine.worker import Pace, Worker
+from tessera.kit import clock, ids
+from tessera.kit.cpu import Crew
+from tessera.kit.outbound import Outbound, Policy, Refused
+from tessera.providers import registry
+from tessera.providers.base import Provider
+from tessera.storage.base import Store
+from tessera.storage.links import Links
+from tessera.storage.local import LocalStore
+from tessera.storage.s3 import S3Store
+from tessera.storage.sigv4 import Credentials
+from tessera.webhooks import sign
+from tessera.webhooks.deliver import Deliver
+
+log = structlog.get_logger(__name__)
+
+BUCKET = "tessera"
+REGION = "local"
+DEFAULT_ACCOUNT = "default"
+
+DIALECTS: tuple[Dialect, ...] = (Gpt4o(),)
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What the first start shows, once."""
+
+    account_id: str
+    test_key: str
+    live_key: str
+    webhook_secret: str
+
+
+class House:
+    """A gateway: open it, use its parts, close it. ``work`` says whether this process runs tasks.
+
+    ``provided`` replaces the discovered providers (tests and benchmarks); ``now`` and ``new_id`` hold time and ids still.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        work: bool = True,
+        environ: Mapping[str, str] | None = None,
+        provided: Mapping[str, Provider] | None = None,
+        now: clock.Clock = clock.system,
+        new_id: ids.Ids | None = None,
+    ) -> None:
+        self.config = config
+        self.clock = now
+        self.ids = new_id or ids.timed(now)
+        self.dialects = {dialect.family: dialect for dialect in DIALECTS}
+        self.welcome: Welcome | None = None
+        self._work = work
+        self._environ = dict(os.environ if environ is None else environ)
+        self._provided = provided
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "House":
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        self.scratch = await asyncio.to_thread(self._folders)
+        self.database = await self._open_database()
+        self.accounts = Accounts(self.database, clock=self.clock, new_secret=sign.new_secret)
+        self.welcome = await self._first_account()
+        secret = await self._signing_key()
+        self.public_url = self.config.base_url
+        self.links = Links(self.public_url, secret.encode())
+        self.store = await self._open_store(secret)
+        self.outbound = Outbound(
+            Policy(allow_loopback=self.config.policy.allow_loopback, allow_private=self.config.policy.allow_private)
+        )
+        self._stack.push_async_callback(self.outbound.close)
+        self.routes = Routes(self._build_providers(), self.config.routes)
+        self.intake = self._build_intake()
+        self.worker = self._build_worker()
+        if self._work:
+            await self.worker.start()
+            self._stack.push_async_callback(self.worker.stop)
+
+    def link(self, asset: Asset) -> str:
+        """The public URL of a file, good as long as the file is kept."""
+        return self.links.url(asset.key)
+
+    def check_url(self, field: str, url: str) -> None:
+        """Raises Invalid for a URL that we would never call; our own links are always good."""
+        if self.links.key(url) is not None:
+            return
+        try:
+            self.outbound.check(url)
+        except Refused as error:
+            raise Invalid(f"{field}: {error}", field=field) from error
+
+    async def check_queue(self) -> None:
+        """Prove that the queue can be asked, and that this process still works on it if it should."""
+        async with self.database.transaction() as connection:
+            await queue.depth(connection)
+        if self._work and not self.worker.alive:
+            raise TesseraError("the worker has stopped")
+
+    def _folders(self) -> Path:
+        """The data folder, and scratch space of this process that is empty at its start."""
+        self.config.data_dir.mkdir(parents=True, exist_ok=True)
+        scratch = self.config.data_dir.resolve() / "scratch" / str(os.getpid())
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True, mode=0o700)
+        scratch.parent.chmod(0o700)
+        self._stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        return scratch
+
+    async def _open_database(self) -> Database:
+        url = self.config.database_url
+        if url is None:
+            embedded = Embedded(self.config.data_dir / "postgres")
+            url = await asyncio.to_thread(embedded.start)
+            self._stack.push_async_callback(asyncio.to_thread, embedded.stop)
+        if await migrate(url, Queue(queue.VERSION, queue.install)):
+            log.info("schema is up to date now")
+        database = Database(url, size=self.config.database_pool)
+        await database.open()
+        self._stack.push_async_callback(database.close)
+        return database
+
+    async def _first_account(self) -> Welcome | None:
+        """On the first start: an account, a key of each mode, a webhook secret."""
+        if await self.accounts.all():
+            return None
+        config = self.config
+        try:
+            account = await self.accounts.create(
+                DEFAULT_ACCOUNT,
+                webhook_secret=config.bootstrap_webhook_secret,
+                test_credits=config.bootstrap_test_credits,
+            )
+        except Invalid:
+            return None  # another process was first
+        test = await self.accounts.create_key(account, Mode.TEST, name="first", secret=config.bootstrap_test_key)
+        live = await self.accounts.create_key(account, Mode.LIVE, name="first", secret=config.bootstrap_live_key)
+        return Welcome(account.id, test.secret, live.secret, account.webhook_secret)
+
+    async def _signing_key(self) -> str:
+        return self.config.signing_key or await facts.once(
+            self.database, "signing_key", base64.b64encode(secrets.token_bytes(32)).decode()
+        )
+
+    async def _open_store(self, secret: str) -> Store:
+        config = self.config
+        if config.storage is StorageKind.S3:
+            return S3Store(
+                config.s3_bucket or "",
+                endpoint=config.s3_endpoint,
+                region=config.s3_region,
+                access_key_id=config.s3_access_key_id or "",
+                secret_access_key=config.s3_secret_access_key or "",
+                prefix=config.s3_prefix,
+            )
+        credentials = Credentials(access_key_id="TESSERA", secret_access_key=secret)
+        root = config.data_dir.resolve() / "files"
+        return LocalStore(root, public_url=self.public_url, bucket=BUCKET, credentials=credentials, region=REGION)
+
+    def _build_providers(self) -> Mapping[str, Provider]:
+        if self._provided is not None:
+            return self._provided
+        self.crew = Crew()
+        self._stack.push_async_callback(self.crew.close)
+        environ = {**self._environ, **self.config.provider_environ}
+        providers = registry.build(
+            registry.Context(clock=self.clock, cpu=self.crew, outbound=self.outbound, environ=environ)
+        )
+        for provider in providers.values():
+            self._stack.push_async_callback(provider.close)
+        return providers
+
+    def _build_intake(self) -> Intake:
+        with resources.files("tessera.contract").joinpath("prices.toml").open("rb") as file:
+            prices = PriceList(tomllib.load(file))
+        limit = self.config.rate_limit
+        return Intake(
+            self.database,
+            self.routes,
+            prices,
+            check=self.check_url,
+            limit=RateLimit(limit.count, limit.window) if limit else None,
+            clock=self.clock,
+            ids=self.ids,
+        )
+
+    def _build_worker(self) -> Worker:
+        config = self.config
+        inputs = Inputs(
+            self.outbound,
+            self.store,
+            self.links.key,
+            max_bytes=config.input_max_bytes,
+            max_pixels=config.max_pixels,
+        )
+        run = Run(
+            self.database,
+            self.routes,
+            inputs,
+            self.store,
+            self.outbound,
+            Finish(self.database, clock=self.clock, ids=self.ids),
+            Limits(
+                deadline=config.task_deadline,
+                output_bytes=config.output_max_bytes,
+                pixels=config.max_pixels,
+                resend_ambiguous=config.resend_ambiguous,
+            ),
+            scratch=self.scratch,
+            clock=self.clock,
+            ids=self.ids,
+        )
+        deliver = Deliver(
+            self.database,
+            self.dialects,
+            self.link,
+            self.outbound,
+            schedule=config.webhook_schedule,
+            timeout=config.webhook_timeout,
+            clock=self.clock,
+        )
+        return Worker(
+            self.database,
+            run,
+            deliver,
+            Pace(
+                concurrency=config.worker_concurrency,
+                heartbeat=timedelta(seconds=config.heartbeat_seconds),
+                dequeue=timedelta(seconds=config.dequeue_seconds),
+                drain=timedelta(seconds=config.drain_seconds),
+            ),
+        )
