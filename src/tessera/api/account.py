@@ -38,7 +38,11 @@ def routes(house: House, keys: Keys) -> list[HTTPRouteHandler]:
 async def readiness(house: House) -> dict[str, dict[str, Any]]:
     """Each part that has to work, and what is wrong with it in one word or two; the log has the rest."""
     parts: dict[str, dict[str, Any]] = {}
-    for name, check in (("database", house.database.check), ("storage", house.store.check), ("queue", house.check_queue)):
+    for name, check in (
+        ("database", house.database.check),
+        ("storage", house.store.check),
+        ("queue", house.check_queue),
+    ):
         try:
             await check()
             parts[name] = {"ok": True}

@@ -86,7 +86,7 @@ def _plain(request: HttpRequest, code: int, text: str, headers: dict[str, str] |
 
 
 def _upload(code: int, text: str, status: int, headers: dict[str, str]) -> HttpResponse:
-    body = encode(UploadError(code, text))
+    body = encode(UploadError(code=code, msg=text))
     return answer(body, status=status, media_type=UPLOAD_JSON, headers={**CORS, **headers})
 
 

@@ -166,10 +166,10 @@ def routes(house: House) -> list[HTTPRouteHandler]:
     async def presigned(request: Request, key: str) -> FileResponse:  # type: ignore[type-arg]
         return await files.presigned(request)
 
-    @route(["/files/{token:str}/{key:path}", f"/{BUCKET}/{{key:path}}"], http_method=HttpMethod.OPTIONS, status_code=204)
-    async def preflight(key: str) -> FileResponse:
+    @route(
+        ["/files/{token:str}/{key:path}", f"/{BUCKET}/{{key:path}}"], http_method=HttpMethod.OPTIONS, status_code=204
+    )
+    async def preflight(key: str) -> Response[None]:
         return Response(None, status_code=204, headers=PREFLIGHT)
 
-    return [ordinary, presigned, preflight]
-
-
+    return [preflight, ordinary, presigned]

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import structlog
-from litestar import Request, post, route
+from litestar import Request, Response, post, route
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 
@@ -175,7 +175,7 @@ def routes(house: House, keys: Keys) -> list[HTTPRouteHandler]:
         return await uploads.by_url(request)
 
     @route(sorted(UPLOADS), http_method=HttpMethod.OPTIONS, status_code=204)
-    async def preflight() -> HttpResponse:
-        return answer(b"", status=204, headers=PREFLIGHT)
+    async def preflight() -> Response[None]:
+        return Response(None, status_code=204, headers=PREFLIGHT)
 
-    return [base64_upload, stream_upload, url_upload, preflight]
+    return [preflight, base64_upload, stream_upload, url_upload]

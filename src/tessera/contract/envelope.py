@@ -17,10 +17,10 @@ class Envelope(msgspec.Struct, frozen=True):
     data: Any = None
 
 
-class UploadError(msgspec.Struct, frozen=True):
+class UploadError(msgspec.Struct, frozen=True, kw_only=True):
+    success: Literal[False] = False
     code: int
     msg: str
-    success: Literal[False] = False
 
 
 class TaskCreated(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ class UrlUpload(msgspec.Struct, frozen=True, kw_only=True):
 class UploadResult(msgspec.Struct, frozen=True, kw_only=True):
     """``fileUrl``, ``expiresAt`` and the rest of the quickstart's names are sent beside the recorded ones."""
 
+    success: Literal[True] = True
     fileName: str
     filePath: str
     downloadUrl: str
@@ -38,11 +39,10 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True):
     uploadPath: str
     originalName: str
     fileId: str
-    success: Literal[True] = True
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
-    data: UploadResult
     success: Literal[True] = True
     code: Literal[200] = 200
     msg: Literal["File uploaded successfully"] = "File uploaded successfully"
+    data: UploadResult

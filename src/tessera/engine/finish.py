@@ -54,9 +54,7 @@ class Finish:
             if not await tasks.end(connection, task, State.FAILED, failure, now):
                 return False
             if attempt is not None:
-                await attempts.end(
-                    connection, attempt, state, now, error=failure.message, detail=_detail(cause)
-                )
+                await attempts.end(connection, attempt, state, now, error=failure.message, detail=_detail(cause))
             await ledger.release(connection, task.id, task.key_id, now)
             await self._tell(connection, task, State.FAILED, 1)
         await faults.reach("run.finished")

@@ -30,7 +30,9 @@ class Routes:
     A test key always runs on the sandbox, a live key never does.
     """
 
-    def __init__(self, providers: Mapping[str, Provider], configured: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self, providers: Mapping[str, Provider], configured: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self._providers = dict(providers)
         self._configured = dict(configured or {})
 

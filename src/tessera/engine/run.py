@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -135,9 +135,7 @@ class Run:
             except InputError as error:
                 await self._finish.fail(task, None, AttemptState.REJECTED, Failure(error.reason, str(error)))
             except NoProvider as error:
-                await self._finish.fail(
-                    task, None, AttemptState.REJECTED, Failure(Reason.UNAVAILABLE, str(error))
-                )
+                await self._finish.fail(task, None, AttemptState.REJECTED, Failure(Reason.UNAVAILABLE, str(error)))
 
     async def _try_hops(self, task: Task, history: list[Attempt], folder: Path) -> None:
         """Ask the providers of the route in order, beginning where the last worker stopped."""
@@ -297,9 +295,7 @@ class Run:
         if not done.outputs:
             raise _no_outputs()
         async with self._folder(task) as folder:
-            return [
-                await self._keep(task, output, position, folder) for position, output in enumerate(done.outputs)
-            ]
+            return [await self._keep(task, output, position, folder) for position, output in enumerate(done.outputs)]
 
     async def _keep(self, task: Task, output: Output, position: int, folder: Path) -> Asset:
         await faults.reach("run.ingesting")
@@ -322,7 +318,9 @@ class Run:
                 if failures >= TRIES:
                     raise Verdict(
                         AttemptState.FAILED,
-                        Failure(Reason.STORAGE, "The result could not be stored; nothing was charged. Please try again"),
+                        Failure(
+                            Reason.STORAGE, "The result could not be stored; nothing was charged. Please try again"
+                        ),
                         cause=None,
                         elsewhere=False,
                     ) from error

@@ -75,7 +75,7 @@ async def ingest(
     *,
     spool_dir: Path,
     max_bytes: int,
-    allowed: Set[str] | None,
+    allowed: Set[str] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Ingested:
     """Store a file as ``{key_base}.{extension of what it is}``.
@@ -87,6 +87,25 @@ async def ingest(
         kind, picture = await blocking.run(_examine, path, allowed, max_pixels)
         key = f"{key_base}.{sniff.extension(kind)}"
         await store.put(key, path, media_type=kind)
+    return _ingested(key, size, digest, kind, picture)
+
+
+async def keep(store: Store, key: str, path: Path, *, max_bytes: int, max_pixels: int = MAX_PIXELS) -> Ingested:
+    """Store a file of any type under the very key that is given. Raises as ``ingest`` does."""
+    size, digest = await blocking.run(_hash, path, max_bytes)
+    kind, picture = await blocking.run(_examine, path, None, max_pixels)
+    await store.put(key, path, media_type=kind)
+    return _ingested(key, size, digest, kind, picture)
+
+
+async def spool(source: AsyncIterator[bytes], path: Path, *, max_bytes: int) -> int:
+    """Write a stream to a new file; answers its size in bytes. Raises TooLarge; the file is the caller's to remove."""
+    with await blocking.run(_create, path) as file:
+        size, _ = await _spool(source, file, max_bytes)
+    return size
+
+
+def _ingested(key: str, size: int, digest: str, kind: str, picture: Picture | None) -> Ingested:
     return Ingested(
         key=key,
         size=size,

@@ -58,7 +58,7 @@ class StorageSuite:
 
     @pytest.fixture
     def store(self) -> Store:
-        raise NotImplementedError("Override the fixture `store` with the store to be tested")
+        pytest.fail("Override the fixture `store` with the store to be tested")
 
     @pytest.fixture
     def text(self, tmp_path: Path) -> Path:

@@ -70,14 +70,10 @@ class Deliver:
         began = self._clock()
         try:
             body, head = await self._prepare(delivery, began)
-            reply = await self._outbound.post(
-                delivery.url, body, head, timeout=self._timeout.total_seconds()
-            )
+            reply = await self._outbound.post(delivery.url, body, head, timeout=self._timeout.total_seconds())
         except OutboundError as error:
             took = (self._clock() - began).total_seconds()
-            return DeliveryAttempt(
-                delivery_id=delivery.id, number=number, at=began, seconds=took, error=str(error)
-            )
+            return DeliveryAttempt(delivery_id=delivery.id, number=number, at=began, seconds=took, error=str(error))
         return DeliveryAttempt(
             delivery_id=delivery.id,
             number=number,

@@ -300,7 +300,7 @@ def _halftone(board: Board, picture: Image.Image, fine: float) -> Image.Image:
     palette = board.palette
     image = Image.new("RGB", board.size, mix(palette.glow, palette.sky[2], 0.25))
     draw = ImageDraw.Draw(image)
-    step, turn = board.unit * 10.5 * fine, board.rng.choice((0.26, 0.52, 0.79))
+    step, turn = max(board.unit * 10.5 * fine, 5.0 * SCALE), board.rng.choice((0.26, 0.52, 0.79))
     small = picture.resize((round(board.width / step), round(board.height / step)), Image.Resampling.BOX)
     grey = ImageOps.autocontrast(small.convert("L"), cutoff=1).convert("RGB")
     reach = math.ceil(math.hypot(*board.size) / 2 / step) + 1

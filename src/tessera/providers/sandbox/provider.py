@@ -60,18 +60,26 @@ class Surroundings(Protocol):
     def environ(self) -> Mapping[str, str]: ...
 
 
-def provider(context: Surroundings) -> "Sandbox":
-    """The sandbox as configured: ``TESSERA_SANDBOX_SECONDS`` sets how long a job takes. Raises ConfigError."""
-    text = context.environ.get("TESSERA_SANDBOX_SECONDS", "").strip()
-    if not text:
-        return Sandbox(context.clock, context.cpu)
-    try:
-        duration = timedelta(seconds=float(text))
-    except (ValueError, OverflowError) as error:
-        raise ConfigError(f"TESSERA_SANDBOX_SECONDS must be a number of seconds, not {text!r}") from error
-    if duration < timedelta(0):
-        raise ConfigError("TESSERA_SANDBOX_SECONDS must not be negative")
-    return Sandbox(context.clock, context.cpu, duration=duration)
+class Factory:
+    """Makes the sandbox; ``manifest`` tells beforehand what it serves."""
+
+    manifest: Manifest = MANIFEST
+
+    def __call__(self, context: Surroundings) -> "Sandbox":
+        """The sandbox as configured: ``TESSERA_SANDBOX_SECONDS`` sets how long a job takes. Raises ConfigError."""
+        text = context.environ.get("TESSERA_SANDBOX_SECONDS", "").strip()
+        if not text:
+            return Sandbox(context.clock, context.cpu)
+        try:
+            duration = timedelta(seconds=float(text))
+        except (ValueError, OverflowError) as error:
+            raise ConfigError(f"TESSERA_SANDBOX_SECONDS must be a number of seconds, not {text!r}") from error
+        if duration < timedelta(0):
+            raise ConfigError("TESSERA_SANDBOX_SECONDS must not be negative")
+        return Sandbox(context.clock, context.cpu, duration=duration)
+
+
+provider = Factory()
 
 
 class Sandbox:

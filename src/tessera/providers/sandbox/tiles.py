@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from tessera.providers.sandbox.canvas import (
+    SCALE,
     Board,
     Field,
     Point,
@@ -64,6 +65,7 @@ def _polar(center: Point, radius: float, angle: float) -> Point:
 
 def tessellate(board: Board, picture: Image.Image, side: float, heart: Point, gold: float = 0.0) -> Image.Image:
     """The picture (of any size) as a mosaic of the board's size; ``side`` is a stone's, ``heart`` the rings' centre."""
+    side = max(side, 6.0 * SCALE)
     grout = mix(board.palette.land[0], (70, 66, 60), 0.4)
     image = Image.blend(picture.resize(board.size), Image.new("RGB", board.size, grout), 0.62)
     draw = ImageDraw.Draw(image)
