@@ -520,6 +520,9 @@ class Config:
         "2", _seconds(0.05, 60), "How often a worker looks for tasks that nobody told it of, lost ones included."
     )
     task_deadline: timedelta = _setting("30m", _duration("1s", "7d"), "A task that has not ended by then fails.")
+    late_window: timedelta = _setting(
+        "1d", _duration("0s", "30d"), "How long after its deadline a task's result is still waited for, and taken."
+    )
     drain_seconds: float = _setting(
         "20", _seconds(0, 3600), "How many seconds running tasks get to end at shutdown; the rest is handed over."
     )

@@ -33,8 +33,10 @@ from tessera.engine.accounts import Accounts
 from tessera.engine.finish import Finish
 from tessera.engine.inputs import Inputs
 from tessera.engine.intake import Intake
+from tessera.engine.keep import Bounds, Keep
 from tessera.engine.routes import Routes
-from tessera.engine.run import Limits, Run
+from tessera.engine.run import Run
+from tessera.engine.step import Patience, Steps
 from tessera.engine.worker import Pace, Worker
 from tessera.kit import clock, ids
 from tessera.kit.cpu import Crew
@@ -71,7 +73,7 @@ class Welcome:
 class House:
     """A gateway: open it, use its parts, close it. ``work`` says whether this process runs tasks.
 
-    ``provided`` replaces the discovered providers (tests and benchmarks); ``now`` and ``new_id`` hold time and ids still.
+    ``provided`` replaces the discovered providers (tests and benchmarks), ``now`` and ``new_id`` bring time and ids.
     """
 
     def __init__(
@@ -243,22 +245,20 @@ class House:
             max_bytes=config.input_max_bytes,
             max_pixels=config.max_pixels,
         )
+        late = config.late_window
+        patience = Patience(deadline=config.task_deadline, late=late, resend_ambiguous=config.resend_ambiguous)
+        steps = Steps(self.database, patience, clock=self.clock, ids=self.ids)
+        bounds = Bounds(bytes=config.output_max_bytes, pixels=config.max_pixels)
         run = Run(
             self.database,
             self.routes,
             inputs,
-            self.store,
-            self.outbound,
+            steps,
+            Keep(self.store, self.outbound, steps, bounds, clock=self.clock),
             Finish(self.database, clock=self.clock, ids=self.ids),
-            Limits(
-                deadline=config.task_deadline,
-                output_bytes=config.output_max_bytes,
-                pixels=config.max_pixels,
-                resend_ambiguous=config.resend_ambiguous,
-            ),
             scratch=self.scratch,
             clock=self.clock,
-            ids=self.ids,
+            late=late,
         )
         deliver = Deliver(
             self.database,

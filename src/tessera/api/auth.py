@@ -87,6 +87,6 @@ class Keys:
             self._seen[hashed] = _Seen(key, self._monotonic() + FRESH)
         return key
 
-    async def _find_all(self, digests: Sequence[bytes]) -> list[ApiKey | None | Exception]:
+    async def _find_all(self, digests: Sequence[bytes]) -> list[ApiKey | Exception | None]:
         found = await accounts.keys_by_digest(self._database, digests)
         return [found.get(each) for each in digests]

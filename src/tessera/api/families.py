@@ -85,11 +85,11 @@ class Families:
         object_key = self.house.links.key(url)
         return await self._assets(object_key) if object_key else None
 
-    async def _read_tasks(self, ids: Sequence[str]) -> list[Task | None | Exception]:
+    async def _read_tasks(self, ids: Sequence[str]) -> list[Task | Exception | None]:
         found = await tasks.get_many(self.house.database, list(set(ids)))
         return [found.get(each) for each in ids]
 
-    async def _read_assets(self, keys: Sequence[str]) -> list[Asset | None | Exception]:
+    async def _read_assets(self, keys: Sequence[str]) -> list[Asset | Exception | None]:
         found = await assets.get_many(self.house.database, list(set(keys)))
         return [found.get(each) for each in keys]
 

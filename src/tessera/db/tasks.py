@@ -65,14 +65,20 @@ async def get_many(database: Database, ids: Sequence[str]) -> dict[str, Task]:
     return {row["id"]: to_task(row, outputs.get(row["id"], ())) for row in rows}
 
 
-async def claim(database: Database, task_id: str) -> Task | None:
-    """Take a task over: its epoch goes up, so whoever held it before can write no more. None when it is over."""
+async def claim(database: Database, task_id: str, late: datetime) -> Task | None:
+    """Take a task over: its epoch goes up, so whoever held it before can write no more. None when it is over.
+
+    One that passed its deadline after ``late`` can be claimed, too: its result may still come.
+    """
     row = await database.pool.fetchrow(
         f"""
         UPDATE tasks SET epoch = epoch + 1
-        WHERE id = $1 AND state IN ('waiting', 'running') RETURNING {COLUMNS}
+        WHERE id = $1 AND (state IN ('waiting', 'running')
+                           OR state = 'failed' AND reason = 'deadline_passed' AND completed_at > $2)
+        RETURNING {COLUMNS}
         """,
         task_id,
+        late,
     )
     return to_task(row, ()) if row else None
 
@@ -101,6 +107,34 @@ async def progress(database: Database, task: Task, value: float) -> bool:
         task.id,
         task.epoch,
         value,
+    )
+    return bool(status == "UPDATE 1") or await held(database, task)
+
+
+async def held(database: Database, task: Task) -> bool:
+    """Whether this claim may still bring the task to success: it is running, or it is merely past its deadline."""
+    return bool(
+        await database.pool.fetchval(
+            """
+            SELECT state = 'running' OR state = 'failed' AND reason = 'deadline_passed'
+            FROM tasks WHERE id = $1 AND epoch = $2
+            """,
+            task.id,
+            task.epoch,
+        )
+    )
+
+
+async def revive(connection: Connection, task: Task, now: datetime) -> bool:
+    """A late success: from failed at the deadline to succeeded. Its hold was released, so it costs nothing."""
+    status = await connection.execute(
+        """
+        UPDATE tasks SET state = 'succeeded', reason = NULL, message = NULL, completed_at = $3, progress = 1
+        WHERE id = $1 AND epoch = $2 AND state = 'failed' AND reason = 'deadline_passed'
+        """,
+        task.id,
+        task.epoch,
+        now,
     )
     return bool(status == "UPDATE 1")
 

@@ -27,7 +27,7 @@ class PriceList:
         self._prices = {model: _price(model, entry) for model, entry in data.items()}
 
     def quote(self, draft: Draft) -> int:
-        """Milli-credits for this request. Raises NoProvider for a model without a price: it is never free by mistake."""
+        """Milli-credits for this request. Raises NoProvider for a model without a price: none is free by mistake."""
         price = self._prices.get(draft.model)
         if price is None:
             raise NoProvider(f"{draft.model} has no price yet; add it to the price list")

@@ -16,7 +16,6 @@ Place = Literal[
     "run.finishing",
     "run.finished",
     "callback.sending",
-    "callback.sent",
     "callback.recorded",
     "drain",
 ]

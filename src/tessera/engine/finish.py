@@ -25,15 +25,19 @@ class Finish:
         self._ids = ids
 
     async def succeed(self, task: Task, attempt: Attempt, outputs: Sequence[Asset], done: Done) -> bool:
-        """The files are stored: settle, and tell. False when another end came first; nothing is changed then."""
+        """The files are stored: settle, and tell. False when another end came first; nothing is changed then.
+
+        After the deadline the hold is back already: a late success is free, and told like any other.
+        """
         await faults.reach("run.finishing")
         now = self._clock()
         async with self._database.transaction() as connection:
-            if not await tasks.end(connection, task, State.SUCCEEDED, None, now):
+            if await tasks.end(connection, task, State.SUCCEEDED, None, now):
+                await ledger.settle(connection, task.id, now)
+            elif not await tasks.revive(connection, task, now):
                 return False
-            await attempts.end(connection, attempt, AttemptState.SUCCEEDED, now, facts=done.facts)
+            await attempts.end(connection, attempt, task.epoch, AttemptState.SUCCEEDED, now, facts=done.facts)
             await assets.put(connection, outputs)
-            await ledger.settle(connection, task.id, now)
             await self._tell(connection, task, State.SUCCEEDED, done.callbacks)
         await faults.reach("run.finished")
         log.info("task succeeded", outputs=len(outputs), seconds=round((now - task.created_at).total_seconds(), 3))
@@ -47,26 +51,29 @@ class Finish:
         failure: Failure,
         cause: ProviderError | None = None,
     ) -> bool:
-        """No result: release the hold, and tell. False when another end came first."""
+        """No result: release the hold, and tell. False when another end came first.
+
+        ``attempt`` gets its verdict either way; None leaves it open (the deadline ends the task, not the attempt).
+        """
         await faults.reach("run.finishing")
         now = self._clock()
         async with self._database.transaction() as connection:
+            if attempt is not None:
+                detail = _detail(cause)
+                await attempts.end(connection, attempt, task.epoch, state, now, error=failure.message, detail=detail)
             if not await tasks.end(connection, task, State.FAILED, failure, now):
                 return False
-            if attempt is not None:
-                await attempts.end(connection, attempt, state, now, error=failure.message, detail=_detail(cause))
             await ledger.release(connection, task.id, task.key_id, now)
             await self._tell(connection, task, State.FAILED, 1)
         await faults.reach("run.finished")
         log.info("task failed", reason=failure.reason.value, message=failure.message)
         return True
 
-    async def close(self, attempt: Attempt, state: AttemptState, cause: ProviderError | None) -> None:
+    async def close(self, task: Task, attempt: Attempt, state: AttemptState, cause: ProviderError | None) -> None:
         """An attempt is over, its task is not: another one follows."""
+        error, detail = str(cause) if cause else None, _detail(cause)
         async with self._database.transaction() as connection:
-            await attempts.end(
-                connection, attempt, state, self._clock(), error=str(cause) if cause else None, detail=_detail(cause)
-            )
+            await attempts.end(connection, attempt, task.epoch, state, self._clock(), error=error, detail=detail)
         log.info("attempt over", provider=attempt.provider, state=state.value, error=str(cause))
 
     async def _tell(self, connection: Connection, task: Task, state: State, times: int) -> None:

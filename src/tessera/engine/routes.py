@@ -60,7 +60,7 @@ class Routes:
 
     def _hops(self, mode: Mode, model: str, operation: str) -> list[Hop]:
         if mode is Mode.TEST:
-            hops = self._default(model, {SANDBOX: self._providers[SANDBOX]})
+            hops = self._default(model, {name: p for name, p in self._providers.items() if name == SANDBOX})
         elif model in self._configured:
             hops = [self._parse(entry) for entry in self._configured[model]]
         else:

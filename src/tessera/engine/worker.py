@@ -17,7 +17,8 @@ from pgqueuer.models import Job
 
 from tessera.db.connection import Database
 from tessera.engine import faults
-from tessera.engine.run import HandBack, Run
+from tessera.engine.run import Run
+from tessera.engine.step import HandBack
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +113,9 @@ class Worker:
         await self._hold(self._tell(_payload(job)))
 
     async def _tell(self, delivery_id: str) -> None:
+        await faults.reach("callback.sending")
         again = await self._deliver(delivery_id)
+        await faults.reach("callback.recorded")
         if again is not None:
             raise RetryRequested(delay=again)
 

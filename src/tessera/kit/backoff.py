@@ -19,4 +19,5 @@ def step(
 
 def grow(start: timedelta, factor: float, tries: int, most: timedelta) -> timedelta:
     """``start`` grown ``tries`` times by ``factor``, ``most`` at the most."""
-    return min(most, start * factor ** min(tries, 64))
+    # In plain seconds: a length of time cannot hold what a long row of tries would grow to.
+    return timedelta(seconds=min(most.total_seconds(), start.total_seconds() * factor ** min(tries, 64)))

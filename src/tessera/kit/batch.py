@@ -55,6 +55,12 @@ class Batch(Generic[K, V]):
             entries = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
             try:
                 results = await self._run([item for item, _ in entries])
+                if len(results) != len(entries):
+                    raise RuntimeError(f"{len(results)} results for {len(entries)} items")
+            except asyncio.CancelledError:
+                for _, future in entries:
+                    future.cancel()  # nobody else would ever answer them
+                raise
             except Exception as error:  # noqa: BLE001 - every waiter must hear of it; the lane goes on
                 results = [error] * len(entries)
             for (_, future), result in zip(entries, results, strict=True):

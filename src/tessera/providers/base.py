@@ -120,7 +120,10 @@ class Provider(Protocol):
         ...
 
     async def poll(self, job: Job) -> Running | Done:
-        """Ask after ``job.upstream_id``. Raises Failed for their verdict, Unavailable when the question got no answer."""
+        """Ask after ``job.upstream_id``.
+
+        Raises Failed for their verdict, Unavailable when the question got no answer.
+        """
         ...
 
     async def cancel(self, job: Job) -> bool:

@@ -32,6 +32,14 @@ _WORDS = {
     "glass": "glass church cathedral window saint angel butterfly flower flowers crystal jewel 玻璃 教堂 花 蝴蝶",
 }
 
+_NAMED = {
+    "mosaic": "mosaic tessera tesserae 马赛克",
+    "glass": "glass 玻璃",
+    "truchet": "pattern geometric 图案 几何",
+    "ribbons": "abstract 抽象",
+}
+"""Words that ask for the style itself; they count for more than a subject that goes well with one."""
+
 _EXACT = {"1:1": (1024, 1024), "3:2": (1536, 1024), "2:3": (1024, 1536)}
 _AREA = 1024 * 1024
 _STEP = 16
@@ -66,10 +74,10 @@ def style(prompt: str, seed: int, index: int) -> str:
     """The style of variant ``index``: what the words suggest comes first, and no two neighbours are alike."""
     rng = chance("style", prompt, seed)
     found = words(prompt)
+    named = [name for name, keys in _NAMED.items() if found.has(keys)]
     suggested = [name for name, keys in _WORDS.items() if found.has(keys)]
-    others = [name for name in STYLES if name not in suggested]
-    order = [*rng.sample(suggested, len(suggested)), *rng.sample(others, len(others))]
-    return order[index % len(order)]
+    order = [*named, *rng.sample(suggested, len(suggested)), *rng.sample(list(STYLES), len(STYLES))]
+    return list(dict.fromkeys(order))[index % len(STYLES)]
 
 
 def draw(prompt: str, seed: int, index: int, pixels: tuple[int, int], name: str | None = None) -> Image.Image:

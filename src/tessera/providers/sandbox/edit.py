@@ -257,8 +257,16 @@ def _share(board: Board) -> float:
 def _busy(picture: Image.Image) -> Image.Image:
     """Where there is much to see, in grey (as RGB)."""
     small = picture.convert("L").resize((picture.width // 4, picture.height // 4), Image.Resampling.BOX)
-    edges = small.filter(ImageFilter.FIND_EDGES).filter(ImageFilter.GaussianBlur(3))
+    edges = _edges(small).filter(ImageFilter.GaussianBlur(3))
     return ImageOps.autocontrast(edges, cutoff=1).convert("RGB")
+
+
+def _edges(grey: Image.Image) -> Image.Image:
+    """Where lights and darks meet; Pillow leaves the outermost pixels as they were, and they are no edge."""
+    edges = Image.new("L", grey.size)
+    inner = (2, 2, max(2, grey.width - 2), max(2, grey.height - 2))
+    edges.paste(grey.filter(ImageFilter.FIND_EDGES).crop(inner), inner[:2])
+    return edges
 
 
 def _stroke(
@@ -290,7 +298,7 @@ def _poster(board: Board, picture: Image.Image, fine: float) -> Image.Image:
     flat = [inks[min(4, v * 5 // 256)] for v in range(256)]
     image = Image.merge("RGB", [grey.point([color[channel] for color in flat]) for channel in range(3)])
     image = Image.blend(image, calm, 0.25)
-    lines = calm.convert("L").filter(ImageFilter.FIND_EDGES).filter(ImageFilter.GaussianBlur(2))
+    lines = _edges(calm.convert("L")).filter(ImageFilter.GaussianBlur(2))
     tint(image, palette.land[0], lines.point(lambda v: min(230, max(0, (v - 7) * 26))))
     return image
 
@@ -328,7 +336,7 @@ EFFECTS: dict[str, Callable[[Board, Image.Image, float], Image.Image]] = {
 _WORDS = {
     "mosaic": "mosaic tile tiles tessera roman byzantine pixel 马赛克",
     "brush": "paint painting oil watercolor watercolour impressionist brush gogh monet ghibli canvas 油画 水彩 绘画",
-    "poster": "poster comic cartoon anime flat vector print sticker logo 海报 漫画 动漫",
+    "poster": "poster comic cartoon anime flat vector sticker logo 海报 漫画 动漫",
     "glass": "glass window cathedral church crystal 玻璃",
     "halftone": "halftone newspaper retro vintage pop warhol dots 复古 波普",
 }

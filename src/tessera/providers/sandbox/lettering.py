@@ -130,7 +130,8 @@ def _mark(image: Image.Image, corner: tuple[float, float], size: float, palette:
     half, gap = size / 2, max(1.0, size * 0.07)
     for index, color in enumerate(colors):
         x, y = corner[0] + (index % 2) * half, corner[1] + (index // 2) * half
-        draw.rectangle((round(x), round(y), round(x + half - gap) - 1, round(y + half - gap) - 1), fill=color)
+        right, bottom = round(x + half - gap) - 1, round(y + half - gap) - 1
+        draw.rectangle((round(x), round(y), max(round(x), right), max(round(y), bottom)), fill=color)
 
 
 def write(image: Image.Image, corner: tuple[float, float], text: str, size: float, color: RGB) -> None:
@@ -164,7 +165,7 @@ def wrap(text: str, size: float, width: float, most: int) -> list[str]:
         if measure((lines[-1] + piece).rstrip(), size) <= width:
             lines[-1] += piece
         elif not lines[-1]:
-            head = _head(piece, size, width)
+            head = _head(piece, size, width) or piece[0]
             lines[-1], rest = head, [piece[len(head) :], *rest]
         elif len(lines) == most:
             return [*(line.rstrip() for line in lines[:-1]), _ellipsis(lines[-1], size, width)]
@@ -204,19 +205,20 @@ def _pieces(text: str) -> Iterator[str]:
         yield word
 
 
-def _head(piece: str, size: float, width: float) -> str:
-    """As much of a long word as fits, one character at least."""
-    count = len(piece)
-    while count > 1 and measure(piece[:count], size) > width:
-        count -= 1
-    return piece[:count]
+def _head(text: str, size: float, width: float, tail: str = "") -> str:
+    """As much of a text as fits with its tail; found by halving, for a text may be one endless word."""
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if measure(text[:middle].rstrip() + tail, size) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low]
 
 
 def _ellipsis(line: str, size: float, width: float) -> str:
-    line = line.rstrip()
-    while line and measure(line + "…", size) > width:
-        line = line[:-1].rstrip()
-    return line + "…"
+    return _head(line, size, width, "…").rstrip() + "…"
 
 
 def runs(text: str) -> list[Run]:

@@ -1,0 +1,133 @@
+"""The life of a gateway process: take the port and the folder, open the house, serve until a signal, close in order."""
+
+import asyncio
+import gc
+import os
+import re
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import replace
+
+import uvicorn
+import uvloop
+
+from tessera.api import app
+from tessera.cli import logs, place
+from tessera.cli.fail import Fail
+from tessera.cli.stop import on_signal
+from tessera.cli.voice import Voice
+from tessera.config import SETTINGS, Config, variable
+from tessera.wiring import House
+
+FINISH = 10.0
+"""Seconds that requests under way get to end at shutdown, where the worker's drain does not ask for fewer."""
+
+_SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
+
+
+def serve(config: Config, *, work: bool, as_json: bool) -> None:
+    """Serve HTTP until a signal comes; with ``work`` run tasks, too. Raises Fail before anything was begun."""
+    with place.bind(config.host, config.port) as listener:
+        config = replace(config, port=listener.getsockname()[1])
+        # Several `tessera api` may share a folder; two gateways in it are a mistake that one wants to hear of.
+        held = place.lock(config.data_dir, f"process {os.getpid()}, {config.base_url}") if work else nullcontext()
+        with held:
+            _run(config, _serve(config, listener, Voice(config, as_json=as_json), work=work))
+
+
+def work(config: Config, *, as_json: bool) -> None:
+    """Run tasks until a signal comes."""
+    if config.port == 0 and config.public_url is None:
+        raise Fail(f"A worker makes links to files, so it has to know where: set {variable('public_url')}.", code=2)
+    _run(config, _work(config, Voice(config, as_json=as_json)))
+
+
+async def _serve(config: Config, listener: socket.socket, voice: Voice, *, work: bool) -> None:
+    stop = asyncio.Event()
+    with on_signal(stop.set):
+        async with _house(config, voice, work=work) as house:
+            if not stop.is_set():
+                await _Server(_http(house), stop, lambda: voice.ready(house)).serve([listener])
+
+
+async def _work(config: Config, voice: Voice) -> None:
+    stop = asyncio.Event()
+    with on_signal(stop.set):
+        async with _house(config, voice, work=True) as house:
+            voice.ready(house)
+            await stop.wait()
+
+
+@asynccontextmanager
+async def _house(config: Config, voice: Voice, *, work: bool) -> AsyncIterator[House]:
+    """An open house. The keys of a first start exist only once, so they are shown even when the start fails."""
+    house = House(config, work=work)
+    try:
+        async with house:
+            _settle()
+            yield house
+    finally:
+        voice.welcome(house)
+
+
+def _settle() -> None:
+    """What was loaded stays: the collector need not look at it again, and the pauses become shorter."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def _http(house: House) -> uvicorn.Config:
+    return uvicorn.Config(
+        app.build(house),
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # whose X-Forwarded-For to believe is a setting of ours
+        backlog=place.BACKLOG,
+        timeout_graceful_shutdown=max(1, round(min(FINISH, house.config.drain_seconds))),
+    )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: ours stop it, and it tells when it has begun."""
+
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event, begun: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stop = stop
+        self._begun = begun
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._begun()
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._stop.is_set()
+
+
+def _run(config: Config, story: Coroutine[None, None, None]) -> None:
+    logs.setup(config.log_level, config.log_format, secrets=_secrets(config))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(story)
+        except asyncio.CancelledError:
+            sys.exit(1)  # the second signal; what was cut short is taken up by the next start
+
+
+def _secrets(config: Config) -> Iterator[str]:
+    """Texts that no log line may show: our secret settings and what the environment calls a key."""
+    for name, setting in SETTINGS.items():
+        value = getattr(config, name)
+        if setting.secret and isinstance(value, str):
+            yield value
+    yield from (value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper()))

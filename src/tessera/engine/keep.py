@@ -1,0 +1,96 @@
+"""Keep: a provider's outputs come into our storage, each with its size and hash, before the task is a success."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from tessera.domain.asset import Asset, Origin
+from tessera.domain.errors import StorageError
+from tessera.domain.task import AttemptState, Failure, Reason, Task
+from tessera.engine import faults
+from tessera.engine.step import Steps, Verdict
+from tessera.kit.backoff import grow
+from tessera.kit.clock import Clock
+from tessera.kit.outbound import Outbound, OutboundError
+from tessera.providers.base import Done, LocalFile, Output
+from tessera.storage.base import Store
+from tessera.storage.ingest import ingest
+
+log = structlog.get_logger(__name__)
+
+TRIES = 4
+NOT_STORED = "The result could not be stored; nothing was charged. Please try again"
+NO_OUTPUTS = "The provider ended this task without a result; nothing was charged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What one output may be at the most, and how many seconds its download may take."""
+
+    bytes: int
+    pixels: int
+    seconds: float = 300.0
+
+
+class Keep:
+    def __init__(self, store: Store, outbound: Outbound, steps: Steps, bounds: Bounds, *, clock: Clock) -> None:
+        self._store = store
+        self._outbound = outbound
+        self._steps = steps
+        self._bounds = bounds
+        self._clock = clock
+
+    async def all(self, task: Task, done: Done, folder: Path) -> list[Asset]:
+        """The outputs as stored assets, in order. Raises Verdict when one cannot be had or kept."""
+        if not done.outputs:
+            failure = Failure(Reason.PROVIDER, NO_OUTPUTS)
+            raise Verdict(AttemptState.FAILED, failure, cause=None, elsewhere=False)
+        return [await self._one(task, output, position, folder) for position, output in enumerate(done.outputs)]
+
+    async def _one(self, task: Task, output: Output, position: int, folder: Path) -> Asset:
+        failures = 0
+        while True:
+            await faults.reach("run.ingesting")
+            try:
+                return await self._store_one(task, output, position, folder)
+            except (StorageError, OutboundError) as error:
+                failures += 1
+                if failures >= TRIES:
+                    failure = Failure(Reason.STORAGE, NOT_STORED)
+                    raise Verdict(AttemptState.FAILED, failure, cause=None, elsewhere=False) from error
+                log.warning("output not stored", position=position, failures=failures, error=str(error))
+                await self._steps.pause(grow(timedelta(seconds=1), 4, failures - 1, timedelta(minutes=1)))
+
+    async def _store_one(self, task: Task, output: Output, position: int, folder: Path) -> Asset:
+        # The epoch in the name: a worker that lost its claim can never write over the file that counts.
+        kept = await ingest(
+            self._store,
+            f"s/{task.id}-{task.epoch}_{position}",
+            await self._fetch(output, folder / f"output-{position}"),
+            spool_dir=folder,
+            max_bytes=self._bounds.bytes,
+            max_pixels=self._bounds.pixels,
+        )
+        return Asset(
+            key=kept.key,
+            account_id=task.account_id,
+            origin=Origin.OUTPUT,
+            media_type=kept.media_type,
+            size=kept.size,
+            sha256=kept.sha256,
+            created_at=self._clock(),
+            task_id=task.id,
+            position=position,
+            width=kept.width,
+            height=kept.height,
+        )
+
+    async def _fetch(self, output: Output, path: Path) -> Path:
+        if isinstance(output, LocalFile):
+            return output.path
+        await self._outbound.download(
+            output.url, path, max_bytes=self._bounds.bytes, timeout=self._bounds.seconds, headers=output.headers
+        )
+        return path

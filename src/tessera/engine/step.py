@@ -1,0 +1,207 @@
+"""The recorded steps of one attempt: intent, submit, poll.
+
+Whoever takes a task over reads its last attempt and goes on where that stands: with an upstream id it polls, with an
+intent alone the outcome is ambiguous. Every write carries the epoch of the claim, so a worker that lost its task
+changes nothing more.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from tessera.db import attempts, tasks
+from tessera.db.connection import Database
+from tessera.domain.errors import Ambiguous, Failed, ProviderError, Rejected, Unavailable
+from tessera.domain.task import Attempt, AttemptState, Failure, Reason, State, Task
+from tessera.engine import faults
+from tessera.engine.routes import Hop
+from tessera.kit.backoff import grow
+from tessera.kit.clock import Clock
+from tessera.kit.ids import Ids
+from tessera.providers.base import Done, Finder, Job
+
+log = structlog.get_logger(__name__)
+
+RESENDS = 3
+"""Submissions of one attempt whose outcome stayed ambiguous, where sending again is safe."""
+
+UNKNOWN = "The provider did not confirm this task; its outcome is unknown and nothing was charged. Please try again"
+
+
+class LostClaim(Exception):
+    """Another worker, or another end, has this task now."""
+
+
+class HandBack(Exception):
+    """This process is draining: the job goes back to the queue."""
+
+
+class Verdict(Exception):
+    """The attempt is over without outputs. ``elsewhere`` says whether another provider of the route may be asked."""
+
+    def __init__(self, state: AttemptState, failure: Failure, *, cause: ProviderError | None, elsewhere: bool) -> None:
+        super().__init__(failure.message)
+        self.state = state
+        self.failure = failure
+        self.cause = cause
+        self.elsewhere = elsewhere
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """``deadline`` is how long a task may take in all; a result is still taken for ``late`` after it.
+
+    ``resend_ambiguous``: the operator would rather pay twice than not at all.
+    """
+
+    deadline: timedelta
+    late: timedelta
+    resend_ambiguous: bool = False
+
+
+class Steps:
+    """One for a process. ``draining`` is set when it shall hand its tasks back."""
+
+    def __init__(self, database: Database, patience: Patience, *, clock: Clock, ids: Ids) -> None:
+        self._database = database
+        self._patience = patience
+        self._clock = clock
+        self._ids = ids
+        self.draining = asyncio.Event()
+
+    def deadline(self, task: Task) -> datetime:
+        return task.created_at + self._patience.deadline
+
+    async def intend(self, task: Task, hop: Hop, number: int) -> Attempt:
+        """Step 1: the attempt is written before anything leaves the house. Raises LostClaim."""
+        now = self._clock()
+        attempt = Attempt(
+            task_id=task.id,
+            number=number,
+            provider=hop.name,
+            model=hop.model,
+            idempotency_key=self._ids(),
+            state=AttemptState.INTENT,
+            upstream_id=None,
+            created_at=now,
+        )
+        async with self._database.transaction() as connection:
+            if not await tasks.start(connection, task, now):
+                raise LostClaim
+            await attempts.intend(connection, attempt)
+        await faults.reach("run.intended")
+        return attempt
+
+    async def carry_out(self, task: Task, hop: Hop, attempt: Attempt, blank: Job, *, resumed: bool) -> Done:
+        """Steps 2 and 3: submit, unless there is an upstream id, and poll. Raises Verdict, LostClaim, HandBack."""
+        job = replace(
+            blank, idempotency_key=attempt.idempotency_key, model=attempt.model, upstream_id=attempt.upstream_id
+        )
+        try:
+            if job.upstream_id is not None:
+                return await self._watch(task, hop, job)
+            answer = await self._submit(task, hop, attempt, job, ambiguous=resumed)
+            return answer if isinstance(answer, Done) else await self._watch(task, hop, answer)
+        except ProviderError as error:
+            raise _verdict(error) from error
+
+    async def _submit(self, task: Task, hop: Hop, attempt: Attempt, job: Job, *, ambiguous: bool) -> Job | Done:
+        """Send once. After an ambiguous outcome look first, and send again only where that is one job."""
+        resends = 0
+        while True:
+            try:
+                found = await self._look(hop, job) if ambiguous else None
+                if found is not None:
+                    return await self._receipt(task, hop, attempt, job, found)
+                answer = await hop.provider.submit(job)
+            except Ambiguous as error:
+                resends += 1
+                if resends >= RESENDS:
+                    raise
+                log.warning("outcome ambiguous", provider=hop.name, error=str(error))
+                ambiguous = True
+                await self.pause(grow(timedelta(seconds=1), 3, resends - 1, timedelta(seconds=30)))
+                continue
+            await faults.reach("run.called")
+            if isinstance(answer, Done):
+                return answer
+            return await self._receipt(task, hop, attempt, job, answer.upstream_id)
+
+    async def _look(self, hop: Hop, job: Job) -> str | None:
+        """After an ambiguous submission: the upstream id of the job; None when sending (again) is right.
+
+        Raises Ambiguous when nobody can tell.
+        """
+        if isinstance(hop.provider, Finder):
+            return await hop.provider.find(job)
+        if hop.provider.manifest.idempotent or self._patience.resend_ambiguous:
+            return None
+        raise Ambiguous("the provider cannot be asked whether it accepted this job")
+
+    async def _receipt(self, task: Task, hop: Hop, attempt: Attempt, job: Job, upstream_id: str) -> Job:
+        """The upstream id is committed at once. Where the task was canceled meanwhile, so is the upstream job."""
+        job = replace(job, upstream_id=upstream_id)
+        if not await attempts.submitted(self._database, attempt, task.epoch, upstream_id):
+            current = await tasks.get(self._database, task.id)
+            if current is not None and current.state is State.CANCELED:
+                await hop.provider.cancel(job)
+            raise LostClaim
+        await faults.reach("run.submitted")
+        return job
+
+    async def _watch(self, task: Task, hop: Hop, job: Job) -> Done:
+        """Ask in the provider's own rhythm; no answer is no verdict, it only slows the asking down."""
+        misses, late, written = 0, 0, task.progress
+        while True:
+            try:
+                state = await hop.provider.poll(job)
+                misses = 0
+            except Unavailable as error:
+                misses += 1
+                log.warning("poll unanswered", provider=hop.name, misses=misses, error=str(error))
+                await self._pause_late(task, grow(timedelta(seconds=2), 2, misses - 1, timedelta(minutes=1)), 0)
+                continue
+            if isinstance(state, Done):
+                return state
+            if state.progress is not None and state.progress >= written + 0.01:
+                written = min(state.progress, 0.99)
+                if not await tasks.progress(self._database, task, written):
+                    raise LostClaim
+            late = await self._pause_late(task, state.again, late)
+
+    async def _pause_late(self, task: Task, wait: timedelta, late: int) -> int:
+        """Wait for the next poll; past the deadline ever longer, and not for ever. Answers how often that was."""
+        over = self._clock() - self.deadline(task)
+        if over < timedelta(0):
+            await self.pause(wait)
+            return 0
+        if over > self._patience.late:
+            raise Ambiguous("no result came, long after the deadline")
+        if not await tasks.held(self._database, task):
+            raise LostClaim
+        await self.pause(grow(wait, 2, late, timedelta(minutes=5)))
+        return late + 1
+
+    async def pause(self, delay: timedelta) -> None:
+        """Wait, unless the process drains: then the job goes back (HandBack)."""
+        try:
+            async with asyncio.timeout(max(0.0, delay.total_seconds())):
+                await self.draining.wait()
+        except TimeoutError:
+            return
+        raise HandBack
+
+
+def _verdict(error: ProviderError) -> Verdict:
+    """The border where the four errors of a provider become the end of an attempt."""
+    if isinstance(error, Rejected):
+        failure = Failure(error.reason, str(error))
+        return Verdict(AttemptState.REJECTED, failure, cause=error, elsewhere=error.portable)
+    if isinstance(error, Unavailable):
+        failure = Failure(Reason.UNAVAILABLE, str(error))
+        return Verdict(AttemptState.UNAVAILABLE, failure, cause=error, elsewhere=True)
+    if isinstance(error, Failed):
+        return Verdict(AttemptState.FAILED, Failure(error.reason, str(error)), cause=error, elsewhere=False)
+    return Verdict(AttemptState.AMBIGUOUS, Failure(Reason.UNKNOWN, UNKNOWN), cause=error, elsewhere=False)
