@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -18,7 +19,7 @@ from PIL import Image
 from tessera import config
 from tessera.api import app
 from tessera.domain.errors import Failed
-from tessera.providers.base import Done, Job, LocalFile, Manifest, Running
+from tessera.providers.base import Done, Job, LocalFile, Manifest, Provider, Running
 from tessera.wiring import House
 
 
@@ -55,9 +56,10 @@ class Noting:
         """Nothing is held."""
 
 
-async def serve(notes: TextIO, picture: Path) -> None:
+async def serve(provided: Mapping[str, Provider] | None) -> None:
+    """With a provider of ours: everything in one place. Without: the api alone, and jobs stay in the queue."""
     settings = config.load(os.environ)
-    async with House(settings, provided={"sandbox": Noting(notes, picture)}) as house:
+    async with House(settings, work=provided is not None, provided=provided) as house:
         server = uvicorn.Server(
             uvicorn.Config(
                 app.build(house), host=settings.host, port=settings.port, access_log=False, log_level="warning"
@@ -67,11 +69,14 @@ async def serve(notes: TextIO, picture: Path) -> None:
 
 
 def main() -> None:
+    if len(sys.argv) == 1:
+        uvloop.run(serve(None))
+        return
     path = Path(sys.argv[1])
     picture = path.with_suffix(".png")
     Image.effect_noise((64, 64), 80).save(picture)
     with path.open("w") as notes:
-        uvloop.run(serve(notes, picture))
+        uvloop.run(serve({"sandbox": Noting(notes, picture)}))
 
 
 if __name__ == "__main__":

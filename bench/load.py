@@ -1,4 +1,4 @@
-"""A closed-loop HTTP/1.1 load generator, in a process of its own: ``python -m bench.load`` with a Plan on standard input.
+"""A closed-loop HTTP/1.1 load generator, a process of its own: ``python -m bench.load`` with a Plan on standard input.
 
 Raw protocols on uvloop, because a client library would be what is measured. Each connection sends its next request as
 soon as the answer to the last one is there. Every answer is checked: HTTP 200, and ``"code":200`` in its body.

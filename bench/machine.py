@@ -29,18 +29,13 @@ def facts(folder: Path) -> dict[str, object]:
     }
 
 
-async def durability(data: Path) -> dict[str, str]:
-    """What the gateway's own database says of its settings, asked over a session like the gateway's."""
-    connection = await asyncpg.connect(f"postgresql://postgres:@/postgres?host={_socket(data)}")
+async def durability(url: str) -> dict[str, str]:
+    """What the gateway's own database says of its settings."""
+    connection = await asyncpg.connect(url)
     try:
         return {name: str(await connection.fetchval(f"SHOW {name}")) for name in DURABILITY}
     finally:
         await connection.close()
-
-
-def _socket(data: Path) -> str:
-    """The folder of the embedded server's socket: the sixth line of its pid file."""
-    return (data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
 
 
 def _processor() -> str:

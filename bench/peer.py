@@ -35,9 +35,16 @@ def main() -> None:
             Route("/healthz", get, methods=["GET"]),
         ]
     )
-    uvicorn.run(
-        app, host="127.0.0.1", port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False, log_level="warning"
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
     )
+    uvicorn.Server(config).run()
 
 
 if __name__ == "__main__":

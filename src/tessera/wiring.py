@@ -6,8 +6,8 @@ import os
 import secrets
 import shutil
 import tomllib
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
@@ -30,10 +30,12 @@ from tessera.domain.price import PriceList
 from tessera.domain.task import Mode
 from tessera.engine import queue
 from tessera.engine.accounts import Accounts
+from tessera.engine.cancel import PassOn
 from tessera.engine.finish import Finish
 from tessera.engine.inputs import Inputs
 from tessera.engine.intake import Intake
 from tessera.engine.keep import Bounds, Keep
+from tessera.engine.retention import Retention, Terms
 from tessera.engine.routes import Routes
 from tessera.engine.run import Run
 from tessera.engine.step import Patience, Steps
@@ -124,6 +126,8 @@ class House:
         self._stack.push_async_callback(self.outbound.close)
         self.routes = Routes(self._build_providers(), self.config.routes)
         self.intake = self._build_intake()
+        self.retention = self._build_retention()
+        self.finish = Finish(self.database, clock=self.clock, ids=self.ids)
         self.worker = self._build_worker()
         if self._work:
             await self.worker.start()
@@ -236,6 +240,13 @@ class House:
             ids=self.ids,
         )
 
+    def _build_retention(self) -> Retention:
+        config = self.config
+        terms = Terms(
+            outputs=config.retention_outputs, uploads=config.retention_uploads, records=config.retention_records
+        )
+        return Retention(self.database, self.store, terms, clock=self.clock)
+
     def _build_worker(self) -> Worker:
         config = self.config
         inputs = Inputs(
@@ -255,7 +266,7 @@ class House:
             inputs,
             steps,
             Keep(self.store, self.outbound, steps, bounds, clock=self.clock),
-            Finish(self.database, clock=self.clock, ids=self.ids),
+            self.finish,
             scratch=self.scratch,
             clock=self.clock,
             late=late,
@@ -273,6 +284,8 @@ class House:
             self.database,
             run,
             deliver,
+            PassOn(self.database, self.routes, scratch=self.scratch, clock=self.clock),
+            self.retention.sweep,
             Pace(
                 concurrency=config.worker_concurrency,
                 heartbeat=timedelta(seconds=config.heartbeat_seconds),
@@ -280,3 +293,11 @@ class House:
                 drain=timedelta(seconds=config.drain_seconds),
             ),
         )
+
+
+@asynccontextmanager
+async def open_accounts(config: Config) -> AsyncIterator[Accounts]:
+    """The accounts alone, for an operator's command: beside a running gateway, or on a database of the moment."""
+    house = House(config, work=False)
+    async with house._stack:
+        yield Accounts(await house._open_database(), clock=house.clock, new_secret=sign.new_secret)

@@ -312,9 +312,7 @@ def test_at_another_scale_a_pixel_changes_only_where_all_of_it_was_black() -> No
     assert 0 < len(changed) < 128 * 128
     for x, y in changed:
         box = int(x * scale), int(y * scale), math.ceil((x + 1) * scale), math.ceil((y + 1) * scale)
-        brightest = big.crop(box).getextrema()[1]
-        assert isinstance(brightest, int)
-        assert brightest < 128
+        assert max(big.crop(box).tobytes()) < 128
 
 
 # Files of strangers

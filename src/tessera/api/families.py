@@ -57,6 +57,8 @@ class Families:
         if task is None:
             raise NotFound("record is null")
         _check_ready(task, self.house.clock(), self.house.config.retention_outputs)
+        if asset is not None and asset.purged_at is not None:
+            raise Invalid(_too_old(self.house.config.retention_outputs), field="url")
         if asset is None or asset.task_id != task.id:
             raise Invalid("record result data not exist", field="url")
         return success(self._sign(asset))
@@ -68,6 +70,8 @@ class Families:
         asset = await self._asset_of(url)
         if asset is None or asset.account_id != key.account_id or asset.task_id is None:
             raise Invalid("url is wrong", field="url")
+        if asset.purged_at is not None:
+            raise Invalid(_too_old(self.house.config.retention_outputs), field="url")
         return success(self._sign(asset))
 
     def _sign(self, asset: Asset) -> str:
@@ -98,9 +102,13 @@ def _check_ready(task: Task, now: datetime, kept: timedelta) -> None:
     if task.state is not State.SUCCEEDED:
         raise Invalid("record status is not success", field="taskId")
     if now - task.created_at > kept:
-        raise Invalid(f"Temporarily supports records within {kept.days} days", field="taskId")
+        raise Invalid(_too_old(kept), field="taskId")
     if not task.outputs:
         raise Invalid("record result data is empty", field="taskId")
+
+
+def _too_old(kept: timedelta) -> str:
+    return f"Temporarily supports records within {kept.days} days"
 
 
 def routes(families: Families) -> list[HTTPRouteHandler]:

@@ -48,7 +48,7 @@ class Files:
     async def ordinary(self, request: HttpRequest, token: str, key: str) -> FileResponse:
         asset = await self._asset(key) if self.house.links.check(token, key) else None
         if asset is None:
-            return problem(404, "NoSuchKey", "There is no such file, or it is no longer kept")
+            return problem(404, "NoSuchKey", "There is no such file")
         return await self._serve(request, asset, attachment=asset.media_type not in INLINE)
 
     async def presigned(self, request: HttpRequest) -> FileResponse:
@@ -64,13 +64,15 @@ class Files:
             return problem(403, "SignatureDoesNotMatch", str(error))
         asset = await self._asset(key)
         if asset is None:
-            return problem(404, "NoSuchKey", "There is no such file, or it is no longer kept")
+            return problem(404, "NoSuchKey", "There is no such file")
         return await self._serve(request, asset, attachment=True)
 
     async def _asset(self, key: str) -> Asset | None:
         return (await assets.get_many(self.house.database, [key])).get(key)
 
     async def _serve(self, request: HttpRequest, asset: Asset, *, attachment: bool) -> FileResponse:
+        if asset.purged_at is not None:
+            return problem(410, "Gone", "This file was kept as long as promised, and is gone now")
         headers = _headers(asset, attachment=attachment)
         if _unchanged(request.headers, asset):
             return Response(None, status_code=304, headers=headers)

@@ -97,20 +97,22 @@ class Uploads:
         kind = sniff.sniff(await blocking.run(_head, path))
         chosen = names.file_name(name) if name else self._random(original, kind)
         stored = f"kieai/{key.account_id}/{place}/{chosen}"
-        try:
-            kept = await keep(self.house.store, stored, path, max_bytes=self.house.config.upload_max_bytes)
-        except FileTooLarge as error:
-            raise TooLarge(error.limit, "file") from error
-        asset = Asset(
-            key=stored,
-            account_id=key.account_id,
-            origin=Origin.UPLOAD,
-            media_type=kept.media_type,
-            size=kept.size,
-            sha256=kept.sha256,
-            created_at=self.house.clock(),
-        )
         async with self.house.database.transaction() as connection:
+            # The same name again replaces bytes and row together, whoever else writes or purges it meanwhile.
+            await assets.reserve(connection, stored)
+            try:
+                kept = await keep(self.house.store, stored, path, max_bytes=self.house.config.upload_max_bytes)
+            except FileTooLarge as error:
+                raise TooLarge(error.limit, "file") from error
+            asset = Asset(
+                key=stored,
+                account_id=key.account_id,
+                origin=Origin.UPLOAD,
+                media_type=kept.media_type,
+                size=kept.size,
+                sha256=kept.sha256,
+                created_at=self.house.clock(),
+            )
             await assets.put(connection, [asset])
         log.info("uploaded", key=stored, size=kept.size, declared=declared, media_type=kept.media_type)
         result = dialect.uploaded(

@@ -76,7 +76,6 @@ def _settle() -> None:
     """What was loaded stays: the collector need not look at it again, and the pauses become shorter."""
     gc.collect()
     gc.freeze()
-    gc.enable()
 
 
 def _http(house: House) -> uvicorn.Config:

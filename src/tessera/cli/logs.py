@@ -27,7 +27,7 @@ _SHORTEST = 8
 
 
 def setup(level: LogLevel, form: LogFormat, *, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
-    """Set up logging for this process. ``secrets`` are texts that must not be seen, besides everything that looks like a key."""
+    """Set up logging for this process. ``secrets`` are masked, besides everything that looks like a key of ours."""
     stream = stream or sys.stderr
     console = form is LogFormat.CONSOLE or (form is LogFormat.AUTO and stream.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]

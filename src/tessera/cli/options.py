@@ -9,7 +9,8 @@ import typer
 from tessera.config import Config, LogFormat, LogLevel, load
 
 DataDir = Annotated[
-    Path | None, typer.Option(help="Folder of the embedded database and the files. [default: ./data]", show_default=False)
+    Path | None,
+    typer.Option(help="Folder of the embedded database and the files. [default: ./data]", show_default=False),
 ]
 File = Annotated[
     Path | None, typer.Option("--config", help="Settings file. [default: tessera.toml]", show_default=False)
@@ -19,13 +20,9 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 
 Port = Annotated[
     int | None, typer.Option(help="Port to listen on, 0 for a free one. [default: 8787]", show_default=False)
 ]
-PublicUrl = Annotated[
-    str | None, typer.Option(help="URL under which callers reach the gateway.", show_default=False)
-]
+PublicUrl = Annotated[str | None, typer.Option(help="URL under which callers reach the gateway.", show_default=False)]
 Level = Annotated[LogLevel | None, typer.Option("--log-level", help="Least level that is logged.", show_default=False)]
-Form = Annotated[
-    LogFormat | None, typer.Option("--log-format", help="How log lines look.", show_default=False)
-]
+Form = Annotated[LogFormat | None, typer.Option("--log-format", help="How log lines look.", show_default=False)]
 
 
 def settings(file: Path | None = None, **flags: object) -> Config:

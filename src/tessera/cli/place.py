@@ -22,7 +22,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
         raise Fail(
-            f"Cannot listen on {host}:{port} ({why}); choose another place with --host and --port (0 takes a free port)."
+            f"Cannot listen on {host}:{port} ({why}); choose another with --host and --port (0 takes a free one)."
         ) from error
 
 

@@ -5,7 +5,8 @@ from typing import Literal
 import msgspec
 
 Size = Literal["1:1", "3:2", "2:3"]
-Variants = Literal[1, 2, 4, "1", "2", "4"]
+Variants = Literal[1, 2, 4, "1", "2", "4"] | float
+"""The number is also sent as a string, and as 2.0 by languages whose only number is a float."""
 FallbackModel = Literal["GPT_IMAGE_1", "FLUX_MAX"]
 Status = Literal["GENERATING", "SUCCESS", "CREATE_TASK_FAILED", "GENERATE_FAILED"]
 

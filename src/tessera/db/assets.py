@@ -9,6 +9,7 @@ from tessera.db.connection import Connection, Database
 from tessera.domain.asset import Asset, Origin
 
 COLUMNS = "key, account_id, task_id, origin, position, media_type, size, sha256, width, height, seconds, created_at"
+READ = f"{COLUMNS}, purged_at"
 
 
 async def put(connection: Connection, assets: Sequence[Asset]) -> None:
@@ -18,7 +19,8 @@ async def put(connection: Connection, assets: Sequence[Asset]) -> None:
         INSERT INTO assets ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (key) DO UPDATE SET
             media_type = excluded.media_type, size = excluded.size, sha256 = excluded.sha256, width = excluded.width,
-            height = excluded.height, seconds = excluded.seconds, created_at = excluded.created_at
+            height = excluded.height, seconds = excluded.seconds, created_at = excluded.created_at,
+            purged_at = NULL
         """,
         [
             (
@@ -43,7 +45,7 @@ async def put(connection: Connection, assets: Sequence[Asset]) -> None:
 async def of_tasks(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Asset, ...]]:
     """The outputs of these tasks, in order."""
     rows = await connection.fetch(
-        f"SELECT {COLUMNS} FROM assets WHERE task_id = ANY($1) AND origin = 'output' ORDER BY task_id, position", ids
+        f"SELECT {READ} FROM assets WHERE task_id = ANY($1) AND origin = 'output' ORDER BY task_id, position", ids
     )
     found: dict[str, tuple[Asset, ...]] = {}
     for row in rows:
@@ -52,23 +54,53 @@ async def of_tasks(connection: Connection, ids: Sequence[str]) -> dict[str, tupl
 
 
 async def get_many(database: Database, keys: Sequence[str]) -> dict[str, Asset]:
-    rows = await database.pool.fetch(f"SELECT {COLUMNS} FROM assets WHERE key = ANY($1)", keys)
+    rows = await database.pool.fetch(f"SELECT {READ} FROM assets WHERE key = ANY($1)", keys)
     return {row["key"]: to_asset(row) for row in rows}
 
 
-async def older(database: Database, origin: Origin, before: datetime, *, limit: int) -> list[str]:
-    """Keys of the oldest files made before ``before``."""
-    rows = await database.pool.fetch(
-        "SELECT key FROM assets WHERE origin = $1 AND created_at < $2 ORDER BY created_at LIMIT $3",
+async def reserve(connection: Connection, key: str) -> None:
+    """Until the transaction ends, nobody else writes or purges the file under this key."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", key)
+
+
+async def expired(connection: Connection, origin: Origin, before: datetime, *, limit: int) -> list[str]:
+    """Keys of the oldest files made before ``before`` that still have their bytes, reserved like by ``reserve``."""
+    rows = await connection.fetch(
+        """
+        SELECT key FROM assets WHERE origin = $1 AND created_at < $2 AND purged_at IS NULL
+        ORDER BY created_at LIMIT $3
+        """,
         origin.value,
         before,
         limit,
     )
+    keys = sorted(row["key"] for row in rows)
+    for key in keys:
+        await reserve(connection, key)
+    # One that was replaced before its lock was had is young again.
+    rows = await connection.fetch(
+        "SELECT key FROM assets WHERE key = ANY($1) AND created_at < $2 AND purged_at IS NULL", keys, before
+    )
     return [row["key"] for row in rows]
 
 
-async def delete(database: Database, keys: Sequence[str]) -> None:
-    await database.pool.execute("DELETE FROM assets WHERE key = ANY($1)", keys)
+async def purged(connection: Connection, keys: Sequence[str], now: datetime) -> None:
+    """Note that the bytes of these files are gone."""
+    await connection.execute("UPDATE assets SET purged_at = $2 WHERE key = ANY($1)", keys, now)
+
+
+async def forget(connection: Connection, before: datetime, *, limit: int) -> int:
+    """Remove rows of uploads purged before ``before``; answers how many. Rows of outputs go with their task."""
+    status = await connection.execute(
+        """
+        DELETE FROM assets WHERE key IN (
+            SELECT key FROM assets WHERE origin = 'upload' AND purged_at < $1 LIMIT $2
+        )
+        """,
+        before,
+        limit,
+    )
+    return int(status.split()[-1])
 
 
 def to_asset(row: asyncpg.Record) -> Asset:
@@ -85,4 +117,5 @@ def to_asset(row: asyncpg.Record) -> Asset:
         height=row["height"],
         seconds=row["seconds"],
         created_at=row["created_at"],
+        purged_at=row["purged_at"],
     )

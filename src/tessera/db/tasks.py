@@ -65,34 +65,35 @@ async def get_many(database: Database, ids: Sequence[str]) -> dict[str, Task]:
     return {row["id"]: to_task(row, outputs.get(row["id"], ())) for row in rows}
 
 
-async def claim(database: Database, task_id: str, late: datetime) -> Task | None:
+async def claim(database: Database, task_id: str, now: datetime, late: datetime) -> Task | None:
     """Take a task over: its epoch goes up, so whoever held it before can write no more. None when it is over.
 
-    One that passed its deadline after ``late`` can be claimed, too: its result may still come.
+    The first claim is the task's start. One that passed its deadline after ``late`` can be claimed, too: its result
+    may still come.
     """
     row = await database.pool.fetchrow(
         f"""
-        UPDATE tasks SET epoch = epoch + 1
+        UPDATE tasks SET epoch = epoch + 1, started_at = coalesce(started_at, $3)
         WHERE id = $1 AND (state IN ('waiting', 'running')
                            OR state = 'failed' AND reason = 'deadline_passed' AND completed_at > $2)
         RETURNING {COLUMNS}
         """,
         task_id,
         late,
+        now,
     )
     return to_task(row, ()) if row else None
 
 
-async def start(connection: Connection, task: Task, now: datetime) -> bool:
+async def start(connection: Connection, task: Task) -> bool:
     """waiting -> running (or still running); False when the claim was lost or the task is over."""
     status = await connection.execute(
         """
-        UPDATE tasks SET state = 'running', started_at = coalesce(started_at, $3)
+        UPDATE tasks SET state = 'running'
         WHERE id = $1 AND epoch = $2 AND state IN ('waiting', 'running')
         """,
         task.id,
         task.epoch,
-        now,
     )
     return bool(status == "UPDATE 1")
 
@@ -155,6 +156,48 @@ async def end(connection: Connection, task: Task, state: State, failure: Failure
         now,
     )
     return bool(status == "UPDATE 1")
+
+
+async def cancel(connection: Connection, task_id: str, account_id: str, failure: Failure, now: datetime) -> Task | None:
+    """End an open task of this account for good; whoever holds it has lost its claim. None when it was over already."""
+    row = await connection.fetchrow(
+        f"""
+        UPDATE tasks SET state = 'canceled', reason = $3, message = $4, completed_at = $5, epoch = epoch + 1
+        WHERE id = $1 AND account_id = $2 AND state IN ('waiting', 'running') RETURNING {COLUMNS}
+        """,
+        task_id,
+        account_id,
+        failure.reason.value,
+        failure.message,
+        now,
+    )
+    return to_task(row, ()) if row else None
+
+
+async def forget(connection: Connection, before: datetime, *, limit: int) -> int:
+    """Remove records that ended before ``before``, with all that hangs on them but the ledger; answers how many.
+
+    A task whose files still have their bytes stays: files go first.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT id FROM tasks t WHERE completed_at < $1
+        AND NOT EXISTS (SELECT FROM assets a WHERE a.task_id = t.id AND a.purged_at IS NULL)
+        ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        """,
+        before,
+        limit,
+    )
+    ids = [row["id"] for row in rows]
+    for statement in (
+        "DELETE FROM delivery_attempts USING deliveries d WHERE d.id = delivery_id AND d.task_id = ANY($1)",
+        "DELETE FROM deliveries WHERE task_id = ANY($1)",
+        "DELETE FROM attempts WHERE task_id = ANY($1)",
+        "DELETE FROM assets WHERE task_id = ANY($1)",
+        "DELETE FROM tasks WHERE id = ANY($1)",
+    ):
+        await connection.execute(statement, ids)
+    return len(ids)
 
 
 def to_task(row: asyncpg.Record, outputs: tuple[Asset, ...]) -> Task:

@@ -47,5 +47,8 @@ def read(kind: type[T], body: bytes) -> T:
 
 
 def compact(body: bytes) -> str:
-    """The body as it was sent, without its white space: what ``paramJson`` shows."""
-    return bytes(msgspec.json.format(body, indent=-1)).decode()
+    """The body as it was sent, without its white space: what ``paramJson`` shows. Raises Invalid."""
+    try:
+        return bytes(msgspec.json.format(body, indent=-1)).decode()
+    except RecursionError as error:  # the limit counts from where we stand: what was just read may still be too deep
+        raise Unreadable("The request body is nested too deeply") from error

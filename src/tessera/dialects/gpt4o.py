@@ -21,6 +21,7 @@ from tessera.kit.clock import millis
 MODEL = "gpt4o-image"
 MAX_FILES = 5
 MAX_PROMPT = 5000
+COUNTS = (1, 2, 4)
 
 ERROR_CODES = {
     Reason.CONTENT: 400,
@@ -31,7 +32,7 @@ ERROR_CODES = {
 """All else is 500."""
 
 NOT_STARTED = {Reason.INPUT_INVALID, Reason.INPUT_UNREACHABLE, Reason.UNAVAILABLE}
-"""Failures before the provider took the task: status CREATE_TASK_FAILED."""
+"""Failures before any provider took the task: status CREATE_TASK_FAILED."""
 
 
 class Gpt4o:
@@ -46,6 +47,8 @@ class Gpt4o:
             raise Invalid("prompt: is required unless filesUrl has an image", field="prompt")
         if len(prompt) > MAX_PROMPT:
             raise Invalid(f"prompt: at most {MAX_PROMPT} characters, got {len(prompt)}", field="prompt")
+        if "\0" in prompt:
+            raise Invalid("prompt: must not contain NUL characters", field="prompt")
         if wire.maskUrl and not urls:
             raise Invalid("maskUrl: needs an image in filesUrl to lie on", field="maskUrl")
         # With several images a mask is not used: the newest reference says so.
@@ -53,7 +56,7 @@ class Gpt4o:
         request = ImageRequest(
             prompt=prompt,
             ratio=wire.size,
-            count=int(wire.nVariants or 1),
+            count=_count(wire),
             images=tuple(urls.values()),
             mask=mask,
             enhance=bool(wire.isEnhance),
@@ -102,6 +105,13 @@ class Gpt4o:
         if not url:
             raise Invalid("url: is required", field="url")
         return (self.task_id(wire.taskId) if wire.taskId else None), url
+
+
+def _count(wire: Gpt4oGenerate) -> int:
+    wanted = 1 if wire.nVariants is None else wire.nVariants
+    if isinstance(wanted, float) and wanted not in COUNTS:
+        raise Invalid(f"nVariants: must be one of {', '.join(map(str, COUNTS))}", field="nVariants")
+    return int(wanted)
 
 
 def _images(wire: Gpt4oGenerate) -> dict[str, str]:

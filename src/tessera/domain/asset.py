@@ -17,6 +17,7 @@ class Asset:
     """A stored file: ``key`` is its place in the store, ``size`` in bytes, ``sha256`` in lower-case hex.
 
     ``width`` and ``height`` are in pixels, ``seconds`` is a length in time; each is None where it has no meaning.
+    ``purged_at`` is when its bytes went, at the end of their retention; the row stays to say so.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Asset:
     width: int | None = None
     height: int | None = None
     seconds: float | None = None
+    purged_at: datetime | None = None
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ Place = Literal[
     "run.finished",
     "callback.sending",
     "callback.recorded",
+    "retention",
     "drain",
 ]
 

@@ -8,7 +8,7 @@ from tessera.db import assets, attempts, ledger, tasks, webhooks
 from tessera.db.connection import Connection, Database
 from tessera.domain.asset import Asset
 from tessera.domain.errors import ProviderError
-from tessera.domain.task import Attempt, AttemptState, Failure, State, Task
+from tessera.domain.task import Attempt, AttemptState, Failure, Reason, State, Task
 from tessera.domain.webhook import Delivery
 from tessera.engine import faults, queue
 from tessera.kit.clock import Clock
@@ -16,6 +16,8 @@ from tessera.kit.ids import Ids
 from tessera.providers.base import Done
 
 log = structlog.get_logger(__name__)
+
+CANCELED = Failure(Reason.CANCELED, "The task was canceled; nothing was charged")
 
 
 class Finish:
@@ -75,6 +77,23 @@ class Finish:
         async with self._database.transaction() as connection:
             await attempts.end(connection, attempt, task.epoch, state, self._clock(), error=error, detail=detail)
         log.info("attempt over", provider=attempt.provider, state=state.value, error=str(cause))
+
+    async def cancel(self, task_id: str, account_id: str) -> Task | None:
+        """Cancel an open task at once: nothing is charged, the end is told, and its provider hears of it by a job.
+
+        None when there was nothing to cancel: the task is over, unknown, or another account's.
+        """
+        now = self._clock()
+        async with self._database.transaction() as connection:
+            task = await tasks.cancel(connection, task_id, account_id, CANCELED, now)
+            if task is None:
+                return None
+            await ledger.release(connection, task.id, task.key_id, now)
+            await self._tell(connection, task, State.CANCELED, 1)
+            if task.started_at is not None:
+                await queue.put(connection, "cancel", [task.id])
+        log.info("task canceled", task=task.id)
+        return task
 
     async def _tell(self, connection: Connection, task: Task, state: State, times: int) -> None:
         if task.callback_url is None:

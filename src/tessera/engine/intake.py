@@ -5,8 +5,9 @@ answered only after the commit.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tessera.db import idempotency, ledger, tasks
@@ -26,6 +27,7 @@ from tessera.kit.ids import Ids
 
 REPLAY = timedelta(hours=24)
 MAX_KEY = 255
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,9 @@ class Intake:
         """
         if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
             raise Invalid(f"Idempotency-Key: 1 to {MAX_KEY} characters", field="Idempotency-Key")
+        _check_text("Idempotency-Key", idempotency_key or "")
+        _check_text("prompt", draft.request.prompt)
+        _check_text("body", draft.params)
         for field, url in draft.urls.items():
             self._check(field, url)
         self._routes.of(key.mode, draft.model, draft.operation, draft.fallback)
@@ -122,9 +127,10 @@ class Intake:
         return results
 
     async def _transact(self, orders: Sequence[Order]) -> list[Ticket | Exception]:
-        now = self._clock()
         async with self._database.transaction() as connection:
             purses = await ledger.lock(connection, list({order.task.key_id for order in orders}))
+            # Only now: whoever held these rows before may have read a later moment than we would have outside.
+            now = self._clock()
             wanted = [order.mark for order in orders if order.mark]
             marks = await idempotency.find(connection, wanted, now - REPLAY) if wanted else {}
             group = Group(purses, marks, self._limit, now)
@@ -169,7 +175,8 @@ class Group:
         return Ticket(mark.task_id, replayed=True)
 
     def _admit(self, order: Order) -> Ticket:
-        task = order.task
+        # The moment of the hold, so that a release finds the windows of the caps that it was counted in.
+        task = replace(order.task, created_at=self._now)
         purse = self._purses.get(task.key_id)
         if purse is None:
             raise Unauthorized("You do not have access permissions")
@@ -194,3 +201,9 @@ class Group:
         if self._new_marks:
             await idempotency.put(connection, self._new_marks, self._now)
         await queue.put(connection, "task", [task.id for task in self._accepted])
+
+
+def _check_text(field: str, text: str) -> None:
+    """Refuse what no database column and hardly any provider takes."""
+    if UNSTORABLE.search(text):
+        raise Invalid(f"{field}: holds a NUL character or half a surrogate pair", field=field)

@@ -9,7 +9,7 @@ from pgqueuer.queries import Queries
 
 from tessera.db.connection import Connection
 
-Kind = Literal["task", "callback"]
+Kind = Literal["task", "callback", "cancel"]
 """What a job is about; its payload is the id of a task or of a delivery."""
 
 

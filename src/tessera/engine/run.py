@@ -80,7 +80,8 @@ class Run:
 
     async def walk(self, task_id: str) -> None:
         """Bring the task to its end. Raises HandBack when the process drains first."""
-        task = await tasks.claim(self._database, task_id, self._clock() - self._late)
+        now = self._clock()
+        task = await tasks.claim(self._database, task_id, now, now - self._late)
         if task is None:
             return
         await faults.reach("run.claimed")

@@ -72,7 +72,8 @@ class Steps:
         self.draining = asyncio.Event()
 
     def deadline(self, task: Task) -> datetime:
-        return task.created_at + self._patience.deadline
+        """Counted from the first claim: time in the queue is ours, not the provider's."""
+        return (task.started_at or task.created_at) + self._patience.deadline
 
     async def intend(self, task: Task, hop: Hop, number: int) -> Attempt:
         """Step 1: the attempt is written before anything leaves the house. Raises LostClaim."""
@@ -88,7 +89,7 @@ class Steps:
             created_at=now,
         )
         async with self._database.transaction() as connection:
-            if not await tasks.start(connection, task, now):
+            if not await tasks.start(connection, task):
                 raise LostClaim
             await attempts.intend(connection, attempt)
         await faults.reach("run.intended")

@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 from pgqueuer import PgQueuer
 from pgqueuer.errors import RetryRequested
-from pgqueuer.models import Job
+from pgqueuer.models import Job, Schedule
 
 from tessera.db.connection import Database
 from tessera.engine import faults
@@ -22,10 +22,14 @@ from tessera.engine.step import HandBack
 
 log = structlog.get_logger(__name__)
 
-Deliver = Callable[[str], Awaitable[timedelta | None]]
-"""Makes one try of a delivery; answers how long to wait for the next one, None when it is over."""
+Step = Callable[[str], Awaitable[timedelta | None]]
+"""One try of a delivery or of passing a cancel on; answers how long to wait for the next, None when it is over."""
+
+Sweep = Callable[[], Awaitable[object]]
 
 AGAIN = timedelta(seconds=5)
+SWEEP = "*/10 * * * *"
+"""Retention runs every ten minutes, on one worker of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +44,12 @@ class Pace:
 
 
 class Worker:
-    def __init__(self, database: Database, run: Run, deliver: Deliver, pace: Pace) -> None:
+    def __init__(self, database: Database, run: Run, deliver: Step, pass_on: Step, sweep: Sweep, pace: Pace) -> None:
         self._database = database
         self._run = run
         self._deliver = deliver
+        self._pass_on = pass_on
+        self._sweep = sweep
         self._pace = pace
         self._held: set[asyncio.Task[None]] = set()
         self._queue: PgQueuer | None = None
@@ -104,18 +110,33 @@ class Worker:
         built = PgQueuer.from_asyncpg_pool(self._database.pool)
         built.entrypoint("task", accepts_context=False)(self._task)
         built.entrypoint("callback", accepts_context=False)(self._callback)
+        built.entrypoint("cancel", accepts_context=False)(self._cancel)
+        built.schedule("retention", SWEEP)(self._retention)
         return built
 
     async def _task(self, job: Job) -> None:
         await self._hold(self._run.walk(_payload(job)))
 
     async def _callback(self, job: Job) -> None:
-        await self._hold(self._tell(_payload(job)))
+        await self._hold(self._repeat(self._tell, _payload(job)))
 
-    async def _tell(self, delivery_id: str) -> None:
+    async def _cancel(self, job: Job) -> None:
+        await self._hold(self._repeat(self._pass_on, _payload(job)))
+
+    async def _retention(self, schedule: Schedule) -> None:
+        try:
+            await self._sweep()
+        except Exception as error:  # noqa: BLE001 - the next round does again what this one could not
+            log.error("retention failed", error=str(error))
+
+    async def _tell(self, delivery_id: str) -> timedelta | None:
         await faults.reach("callback.sending")
         again = await self._deliver(delivery_id)
         await faults.reach("callback.recorded")
+        return again
+
+    async def _repeat(self, step: Step, subject: str) -> None:
+        again = await step(subject)
         if again is not None:
             raise RetryRequested(delay=again)
 

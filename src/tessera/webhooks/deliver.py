@@ -54,7 +54,7 @@ class Deliver:
         attempt = await self._attempt(delivery, number)
         state, wait = self._judge(attempt)
         now = self._clock()
-        await webhooks.record(self._database, attempt, state, now + wait if wait else None, now)
+        await webhooks.record(self._database, attempt, state, now + wait if wait is not None else None, now)
         log.info(
             "callback",
             task=delivery.task_id,
@@ -98,4 +98,4 @@ class Deliver:
         if attempt.status == GONE:
             return DeliveryState.FAILED, None
         wait = backoff.step(self._schedule, attempt.number, chance=self._chance)
-        return (DeliveryState.PENDING, wait) if wait else (DeliveryState.FAILED, None)
+        return (DeliveryState.FAILED, None) if wait is None else (DeliveryState.PENDING, wait)

@@ -1,0 +1,98 @@
+"""``tessera accounts``: who pays."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tessera.cli import office, show
+from tessera.cli.options import DataDir, Json
+from tessera.domain.account import Account
+from tessera.domain.credit import credits as in_credits
+from tessera.domain.credit import show as show_credits
+from tessera.domain.task import Mode
+
+app = typer.Typer(help="Accounts: who pays.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Name or id of the account.", show_default=False)]
+Secret = Annotated[bool, typer.Option("--secret", help="Show the webhook secret, too.")]
+MASK = "whsec_***"
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the account, one that is not taken.", show_default=False)],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Make an account with test credits, and print its webhook secret."""
+    config = office.settings(data_dir)
+    from tessera.wiring import open_accounts
+
+    async def story() -> Account:
+        async with open_accounts(config) as accounts:
+            return await accounts.create(name)
+
+    account = office.run(story())
+    if as_json:
+        show.data(_data(account, secret=True))
+        return
+    show.facts({"account": account.id, "name": account.name, "webhook secret": account.webhook_secret})
+    show.say(f"[dim]Next: tessera keys create --account {escape(account.name)} --mode test[/]")
+
+
+@app.command("list")
+def list_all(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """List the accounts."""
+    config = office.settings(data_dir)
+    from tessera.wiring import open_accounts
+
+    async def story() -> list[Account]:
+        async with open_accounts(config) as accounts:
+            return await accounts.all()
+
+    found = office.run(story())
+    if as_json:
+        show.data([_data(account) for account in found])
+        return
+    rows = ([account.id, account.name, show.moment(account.created_at)] for account in found)
+    show.table(["account", "name", "created"], rows)
+
+
+@app.command("show")
+def show_one(name: Name, secret: Secret = False, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Show an account: its credits, how many keys it has, and on request its webhook secret."""
+    config = office.settings(data_dir)
+    from tessera.wiring import open_accounts
+
+    async def story() -> tuple[Account, dict[Mode, int], int]:
+        async with open_accounts(config) as accounts:
+            account = await accounts.find(name)
+            balances = {mode: await accounts.balance(account, mode) for mode in Mode}
+            keys = [key for key in await accounts.keys(account) if key.revoked_at is None]
+            return account, balances, len(keys)
+
+    account, balances, keys = office.run(story())
+    if as_json:
+        credits = {mode.value: in_credits(balance) for mode, balance in balances.items()}
+        show.data({**_data(account, secret=secret), "credits": credits, "keys": keys})
+        return
+    show.facts(
+        {
+            "account": account.id,
+            "name": account.name,
+            "created": show.moment(account.created_at),
+            "webhook secret": account.webhook_secret if secret else f"{MASK} (--secret shows it)",
+            **{f"{mode.value} credits": show_credits(balance) for mode, balance in balances.items()},
+            "keys in use": str(keys),
+        }
+    )
+
+
+def _data(account: Account, *, secret: bool = False) -> dict[str, object]:
+    return {
+        "id": account.id,
+        "name": account.name,
+        "created_at": show.iso(account.created_at),
+        "webhook_secret": account.webhook_secret if secret else MASK,
+    }
