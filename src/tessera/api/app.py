@@ -2,7 +2,7 @@
 
 from litestar import Litestar
 
-from tessera.api import account, errors, families, files, uploads
+from tessera.api import account, errors, families, files, native, uploads
 from tessera.api.auth import Keys
 from tessera.wiring import House
 
@@ -13,6 +13,7 @@ def build(house: House) -> Litestar:
         route_handlers=[
             *families.routes(families.Families(house, keys)),
             *account.routes(house, keys),
+            *native.routes(house, keys),
             *uploads.routes(house, keys),
             *files.routes(house),
         ],

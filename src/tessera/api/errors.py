@@ -48,6 +48,13 @@ CODES: tuple[tuple[type[Refusal], int], ...] = (
 UPLOAD_CODES = {422: 400}
 """On the upload paths an unusable field is a 400."""
 
+LINK_CODES = {400: 422}
+"""On the download-url paths 400 is no documented code: there a body that cannot be read is one more wrong field."""
+
+NATIVE = "/v1/"
+NATIVE_STATUS = {433: 403, 505: 501, 550: 503}
+"""HTTP statuses for the codes that HTTP does not know."""
+
 CORS = {"Access-Control-Allow-Origin": "*"}
 
 
@@ -63,6 +70,11 @@ def refused(request: HttpRequest, error: Refusal) -> HttpResponse:
     if request.url.path in UPLOADS:
         code = UPLOAD_CODES.get(code, code)
         return _upload(code, _upload_text(error), code, headers)
+    if request.url.path.endswith("/download-url"):
+        code = LINK_CODES.get(code, code)
+    if request.url.path.startswith(NATIVE):
+        code = 404 if isinstance(error, NotFound) else code
+        return answer(refusal(code, str(error)), status=NATIVE_STATUS.get(code, code), headers=headers)
     return answer(refusal(code, str(error)), status=429 if code == 429 else 200, headers=headers)
 
 

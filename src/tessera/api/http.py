@@ -1,15 +1,23 @@
 """Bodies in under a cap, answers out in the family's form."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from litestar import Request, Response
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from tessera.contract.envelope import JSON, ok
 from tessera.domain.errors import Invalid
 
 HttpRequest = Request[Any, Any, Any]
 HttpResponse = Response[bytes]
+
+LINGER = 2.0
+"""Seconds for which the rest of a refused body is thrown away before the connection is closed on it."""
+
+NOSNIFF = {"X-Content-Type-Options": "nosniff"}
 
 UPLOADS = frozenset({"/api/file-base64-upload", "/api/file-stream-upload", "/api/file-url-upload"})
 
@@ -24,7 +32,40 @@ class TooLarge(Invalid):
 def answer(
     body: bytes, *, status: int = 200, media_type: str = JSON, headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
-    return Response(body, status_code=status, media_type=media_type, headers=dict(headers or {}))
+    return Response(body, status_code=status, media_type=media_type, headers={**NOSNIFF, **(headers or {})})
+
+
+class Parting(Response[bytes]):
+    """An answer in the middle of the request's body, after which the connection is closed.
+
+    A connection closed on bytes that nobody read is reset, and a caller that still sends then never sees the answer.
+    So the whole answer goes out at once, what comes in is thrown away for a moment, and only then it ends.
+    """
+
+    def to_asgi_response(self, app: Any, request: Any, **more: Any) -> Any:
+        self.headers["Connection"] = "close"
+        return _lingering(super().to_asgi_response(app, request, **more))
+
+
+def _lingering(answer: ASGIApp) -> ASGIApp:
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        async def hold(message: Message) -> None:
+            await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+        await answer(scope, receive, hold)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                await _discard(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return call
+
+
+async def _discard(receive: Receive) -> None:
+    while True:
+        message = await receive()
+        if message["type"] != "http.request" or not message["more_body"]:
+            return
 
 
 def success(data: object, headers: Mapping[str, str] | None = None) -> HttpResponse:

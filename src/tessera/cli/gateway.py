@@ -79,8 +79,10 @@ def _settle() -> None:
 
 
 def _http(house: House) -> uvicorn.Config:
+    with logs.kept():
+        application = app.build(house)
     return uvicorn.Config(
-        app.build(house),
+        application,
         http="httptools",
         ws="none",
         lifespan="on",

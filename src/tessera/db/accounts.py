@@ -9,6 +9,7 @@ from tessera.db.connection import Connection, Database
 from tessera.domain.account import Account, ApiKey, Caps
 from tessera.domain.task import Mode
 
+COLUMNS = "id, name, webhook_secret, created_at, previous_secret, previous_until"
 KEY_COLUMNS = """id, account_id, mode, name, hint, created_at, expires_at, revoked_at, networks,
     hour_cap, day_cap, total_cap"""
 
@@ -30,18 +31,26 @@ async def add(connection: Connection, account: Account) -> None:
 async def find(database: Database, ref: str) -> Account | None:
     """The account with this id or name."""
     row = await database.pool.fetchrow(
-        "SELECT id, name, webhook_secret, created_at FROM accounts WHERE id = $1 OR name = $1", ref
+        f"SELECT {COLUMNS} FROM accounts WHERE id = $1 OR name = $1 ORDER BY id = $1 DESC LIMIT 1", ref
     )
     return Account(**row) if row else None
 
 
 async def all_of(database: Database) -> list[Account]:
-    rows = await database.pool.fetch("SELECT id, name, webhook_secret, created_at FROM accounts ORDER BY created_at")
+    rows = await database.pool.fetch(f"SELECT {COLUMNS} FROM accounts ORDER BY created_at")
     return [Account(**row) for row in rows]
 
 
-async def set_secret(connection: Connection, account_id: str, secret: str) -> None:
-    await connection.execute("UPDATE accounts SET webhook_secret = $2 WHERE id = $1", account_id, secret)
+async def rotate(connection: Connection, account_id: str, secret: str, until: datetime) -> None:
+    """Give an account a new webhook secret; the one before it signs beside it until ``until``."""
+    await connection.execute(
+        """
+        UPDATE accounts SET previous_secret = webhook_secret, previous_until = $3, webhook_secret = $2 WHERE id = $1
+        """,
+        account_id,
+        secret,
+        until,
+    )
 
 
 async def add_key(connection: Connection, key: ApiKey, digest: bytes) -> None:

@@ -1,5 +1,6 @@
 """Attempt rows: the intent is committed before anything leaves the house, the upstream id as soon as it is known."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -69,8 +70,8 @@ async def end(
         state.value,
         now,
         error,
-        msgspec.json.encode(detail).decode() if detail else None,
-        msgspec.json.encode(facts).decode() if facts else None,
+        _json(detail),
+        _json(facts),
         epoch,
     )
 
@@ -79,6 +80,16 @@ async def of_task(database: Database, task: Task) -> list[Attempt]:
     """The attempts of a task, oldest first."""
     rows = await database.pool.fetch(f"SELECT {COLUMNS} FROM attempts WHERE task_id = $1 ORDER BY number", task.id)
     return [_attempt(row) for row in rows]
+
+
+def _json(value: Mapping[str, object] | None) -> str | None:
+    """As JSON; odd values become text, for nothing that a provider said may keep an attempt from its end."""
+    if not value:
+        return None
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except UnicodeEncodeError:  # half a surrogate pair: this one escapes it
+        return json.dumps(value, default=str)
 
 
 def _attempt(row: asyncpg.Record) -> Attempt:

@@ -8,7 +8,7 @@ import asyncpg
 from tessera.db.connection import Connection, Database
 from tessera.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
 
-COLUMNS = "id, account_id, task_id, event, url, state, created_at, next_at, ended_at"
+COLUMNS = "id, account_id, task_id, event, url, state, created_at, next_at, ended_at, base"
 
 
 async def add(connection: Connection, deliveries: Sequence[Delivery]) -> None:
@@ -31,6 +31,37 @@ async def of_task(database: Database, task_id: str) -> list[Delivery]:
         f"SELECT {COLUMNS} FROM deliveries WHERE task_id = $1 ORDER BY created_at, id", task_id
     )
     return [_delivery(row) for row in rows]
+
+
+async def of_account(
+    database: Database, account_id: str, *, state: DeliveryState | None = None, limit: int = 50
+) -> list[Delivery]:
+    """The newest first."""
+    rows = await database.pool.fetch(
+        f"""
+        SELECT {COLUMNS} FROM deliveries WHERE account_id = $1 AND ($2::text IS NULL OR state = $2)
+        ORDER BY created_at DESC, id DESC LIMIT $3
+        """,
+        account_id,
+        state.value if state else None,
+        limit,
+    )
+    return [_delivery(row) for row in rows]
+
+
+async def reopen(connection: Connection, delivery_id: str, account_id: str, now: datetime) -> Delivery | None:
+    """A delivery that is over becomes pending once more. None when it is under way, unknown or another account's."""
+    row = await connection.fetchrow(
+        f"""
+        UPDATE deliveries d SET state = 'pending', next_at = $3, ended_at = NULL,
+            base = (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id)
+        WHERE id = $1 AND account_id = $2 AND state <> 'pending' RETURNING {COLUMNS}
+        """,
+        delivery_id,
+        account_id,
+        now,
+    )
+    return _delivery(row) if row else None
 
 
 async def attempts(database: Database, delivery_id: str) -> list[DeliveryAttempt]:
@@ -84,4 +115,5 @@ def _delivery(row: asyncpg.Record) -> Delivery:
         created_at=row["created_at"],
         next_at=row["next_at"],
         ended_at=row["ended_at"],
+        base=row["base"],
     )

@@ -15,10 +15,20 @@ NOT_ALLOWED = "You do not have access permissions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
+    """``previous_secret`` still signs beside the webhook secret until ``previous_until``."""
+
     id: str
     name: str
     webhook_secret: str
     created_at: datetime
+    previous_secret: str | None = None
+    previous_until: datetime | None = None
+
+    def secrets(self, now: datetime) -> tuple[str, ...]:
+        """The secrets that callbacks are signed with: the new one first, the old one while it is rotated out."""
+        if self.previous_secret is None or self.previous_until is None or self.previous_until <= now:
+            return (self.webhook_secret,)
+        return (self.webhook_secret, self.previous_secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

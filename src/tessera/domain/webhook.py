@@ -13,7 +13,10 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A callback to make: the end of ``task_id`` told to ``url``. Its id is the ``webhook-id`` of every try."""
+    """A callback to make: the end of ``task_id`` told to ``url``. Its id is the ``webhook-id`` of every try.
+
+    ``base`` is how many tries were made before it was last redelivered: the schedule begins anew behind them.
+    """
 
     id: str
     account_id: str
@@ -24,6 +27,7 @@ class Delivery:
     state: DeliveryState = DeliveryState.PENDING
     next_at: datetime | None = None
     ended_at: datetime | None = None
+    base: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

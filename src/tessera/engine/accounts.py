@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 
 from tessera.db import accounts, ledger
@@ -70,6 +70,12 @@ class Accounts:
         if account is None:
             raise NotFound(f"there is no account {ref!r}; `tessera accounts list` shows them")
         return account
+
+    async def rotate(self, account: Account, overlap: timedelta) -> Account:
+        """A new webhook secret; callbacks carry the signatures of both until ``overlap`` is over."""
+        async with self._database.transaction() as connection:
+            await accounts.rotate(connection, account.id, self._new_secret(), self._clock() + overlap)
+        return await self.find(account.id)
 
     async def all(self) -> list[Account]:
         return await accounts.all_of(self._database)

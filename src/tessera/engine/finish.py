@@ -1,6 +1,7 @@
 """Finish: the end of a task in one transaction: state by compare-and-set, settle or release, outbox row and its job."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -59,6 +60,7 @@ class Finish:
         """
         await faults.reach("run.finishing")
         now = self._clock()
+        failure = replace(failure, message=_clean(failure.message))
         async with self._database.transaction() as connection:
             if attempt is not None:
                 detail = _detail(cause)
@@ -73,7 +75,7 @@ class Finish:
 
     async def close(self, task: Task, attempt: Attempt, state: AttemptState, cause: ProviderError | None) -> None:
         """An attempt is over, its task is not: another one follows."""
-        error, detail = str(cause) if cause else None, _detail(cause)
+        error, detail = _clean(str(cause)) if cause else None, _detail(cause)
         async with self._database.transaction() as connection:
             await attempts.end(connection, attempt, task.epoch, state, self._clock(), error=error, detail=detail)
         log.info("attempt over", provider=attempt.provider, state=state.value, error=str(cause))
@@ -95,6 +97,14 @@ class Finish:
         log.info("task canceled", task=task.id)
         return task
 
+    async def tell_again(self, delivery_id: str, account_id: str) -> Delivery | None:
+        """Deliver a callback once more, on the whole schedule. None when it is under way, unknown or not theirs."""
+        async with self._database.transaction() as connection:
+            delivery = await webhooks.reopen(connection, delivery_id, account_id, self._clock())
+            if delivery is not None:
+                await queue.put(connection, "callback", [delivery.id])
+        return delivery
+
     async def _tell(self, connection: Connection, task: Task, state: State, times: int) -> None:
         if task.callback_url is None:
             return
@@ -111,6 +121,11 @@ class Finish:
         ]
         await webhooks.add(connection, deliveries)
         await queue.put(connection, "callback", [delivery.id for delivery in deliveries])
+
+
+def _clean(text: str) -> str:
+    """A provider's words without what the database refuses: they must not keep a task from its end."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _detail(cause: ProviderError | None) -> Mapping[str, object] | None:

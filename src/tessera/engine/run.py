@@ -35,6 +35,7 @@ TRIES = 4
 """Submissions to one provider that surely did not accept, before the next of the route is asked."""
 
 DEADLINE = Failure(Reason.DEADLINE, "The provider gave no result in time; nothing was charged")
+NOT_THEIRS = (Reason.CONTENT, Reason.INPUT_INVALID, Reason.INPUT_UNREACHABLE, Reason.STORAGE)
 OPEN = (AttemptState.INTENT, AttemptState.SUBMITTED)
 
 
@@ -212,10 +213,10 @@ def _move(position: Position, verdict: Verdict, hops: int, primary: int) -> time
 def _may_fall_back(verdict: Verdict) -> bool:
     """To the fallback model, which the request allowed: after any failure of the first but a refusal of what was asked.
 
-    An ambiguous outcome may still cost at the first provider, so it is never followed by another one.
+    An ambiguous outcome may still cost at the first provider, so it is never followed by another one. Nor is a result
+    that we could not store: that is no fault of the provider, and the next one's result would meet the same.
     """
-    mine = verdict.failure.reason in (Reason.CONTENT, Reason.INPUT_INVALID, Reason.INPUT_UNREACHABLE)
-    return not mine and verdict.state is not AttemptState.AMBIGUOUS
+    return verdict.failure.reason not in NOT_THEIRS and verdict.state is not AttemptState.AMBIGUOUS
 
 
 def _patience(cause: ProviderError | None, tries: int) -> timedelta:

@@ -6,6 +6,7 @@ changes nothing more.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -20,7 +21,7 @@ from tessera.engine.routes import Hop
 from tessera.kit.backoff import grow
 from tessera.kit.clock import Clock
 from tessera.kit.ids import Ids
-from tessera.providers.base import Done, Finder, Job
+from tessera.providers.base import Accepted, Done, Finder, Job
 
 log = structlog.get_logger(__name__)
 
@@ -61,14 +62,32 @@ class Patience:
     resend_ambiguous: bool = False
 
 
-class Steps:
-    """One for a process. ``draining`` is set when it shall hand its tasks back."""
+async def patiently(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for the event, so many seconds at the most; answers whether it came."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
 
-    def __init__(self, database: Database, patience: Patience, *, clock: Clock, ids: Ids) -> None:
+
+Wait = Callable[[asyncio.Event, float], Awaitable[bool]]
+
+
+class Steps:
+    """One for a process. ``draining`` is set when it shall hand its tasks back.
+
+    ``wait`` waits for an event, so many seconds at the most; it answers whether the event came.
+    """
+
+    def __init__(
+        self, database: Database, patience: Patience, *, clock: Clock, ids: Ids, wait: Wait = patiently
+    ) -> None:
         self._database = database
         self._patience = patience
         self._clock = clock
         self._ids = ids
+        self._wait = wait
         self.draining = asyncio.Event()
 
     def deadline(self, task: Task) -> datetime:
@@ -109,14 +128,29 @@ class Steps:
             raise _verdict(error) from error
 
     async def _submit(self, task: Task, hop: Hop, attempt: Attempt, job: Job, *, ambiguous: bool) -> Job | Done:
-        """Send once. After an ambiguous outcome look first, and send again only where that is one job."""
-        resends = 0
+        """Send once. After an ambiguous outcome look first, and send again only where that is one job.
+
+        What the provider says to a question or to a repetition is no word on the submission that is in doubt: until
+        that one is cleared up no other key is used and no other provider is asked.
+        """
+        resends, silences = 0, 0
         while True:
             try:
                 found = await self._look(hop, job) if ambiguous else None
-                if found is not None:
-                    return await self._receipt(task, hop, attempt, job, found)
-                answer = await hop.provider.submit(job)
+                # A provider that was asked, and has no such job, leaves nothing in doubt.
+                ambiguous = ambiguous and not isinstance(hop.provider, Finder)
+                answer = await hop.provider.submit(job) if found is None else Accepted(upstream_id=found)
+            except Unavailable as error:
+                if not ambiguous:
+                    raise
+                silences += 1
+                log.warning("outcome still ambiguous", provider=hop.name, silences=silences, error=str(error))
+                await self._pause_late(task, grow(timedelta(seconds=1), 2, silences - 1, timedelta(minutes=1)), 0)
+                continue
+            except Rejected as error:
+                if ambiguous and error.portable:
+                    raise Ambiguous("the repetition was rejected, the first submission is in doubt") from error
+                raise
             except Ambiguous as error:
                 resends += 1
                 if resends >= RESENDS:
@@ -187,12 +221,8 @@ class Steps:
 
     async def pause(self, delay: timedelta) -> None:
         """Wait, unless the process drains: then the job goes back (HandBack)."""
-        try:
-            async with asyncio.timeout(max(0.0, delay.total_seconds())):
-                await self.draining.wait()
-        except TimeoutError:
-            return
-        raise HandBack
+        if await self._wait(self.draining, max(0.0, delay.total_seconds())):
+            raise HandBack
 
 
 def _verdict(error: ProviderError) -> Verdict:

@@ -52,7 +52,7 @@ class Deliver:
             return None
         number = len(await webhooks.attempts(self._database, delivery_id)) + 1
         attempt = await self._attempt(delivery, number)
-        state, wait = self._judge(attempt)
+        state, wait = self._judge(delivery, attempt)
         now = self._clock()
         await webhooks.record(self._database, attempt, state, now + wait if wait is not None else None, now)
         log.info(
@@ -89,13 +89,13 @@ class Deliver:
         if task is None or account is None:
             raise OutboundError("the task of this delivery is gone")
         body = msgspec.json.encode(self._dialects[task.family].callback(task, self._link))
-        signed = sign.headers(account.webhook_secret, delivery_id=delivery.id, task_id=task.id, body=body, now=now)
+        signed = sign.headers(account.secrets(now), delivery_id=delivery.id, task_id=task.id, body=body, now=now)
         return body, {"Content-Type": "application/json", "User-Agent": "Tessera-Webhook/1", **signed}
 
-    def _judge(self, attempt: DeliveryAttempt) -> tuple[DeliveryState, timedelta | None]:
+    def _judge(self, delivery: Delivery, attempt: DeliveryAttempt) -> tuple[DeliveryState, timedelta | None]:
         if attempt.status is not None and 200 <= attempt.status < 300:
             return DeliveryState.DELIVERED, None
         if attempt.status == GONE:
             return DeliveryState.FAILED, None
-        wait = backoff.step(self._schedule, attempt.number, chance=self._chance)
+        wait = backoff.step(self._schedule, attempt.number - delivery.base, chance=self._chance)
         return (DeliveryState.FAILED, None) if wait is None else (DeliveryState.PENDING, wait)

@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import hmac
-import secrets
+from collections.abc import Sequence
 from datetime import datetime
+from secrets import token_bytes
 
 from standardwebhooks.webhooks import Webhook
 
@@ -13,7 +14,7 @@ PREFIX = "whsec_"
 
 def new_secret() -> str:
     """A fresh secret: its Base64 part is the Standard Webhooks key, the whole string is KIE's."""
-    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+    return PREFIX + base64.b64encode(token_bytes(32)).decode()
 
 
 def kie(secret: str, task_id: str, timestamp: int) -> str:
@@ -22,13 +23,16 @@ def kie(secret: str, task_id: str, timestamp: int) -> str:
     return base64.b64encode(mac.digest()).decode()
 
 
-def headers(secret: str, *, delivery_id: str, task_id: str, body: bytes, now: datetime) -> dict[str, str]:
-    """The signature headers of one try."""
+def headers(secrets: Sequence[str], *, delivery_id: str, task_id: str, body: bytes, now: datetime) -> dict[str, str]:
+    """The signature headers of one try.
+
+    Standard Webhooks knows several signatures side by side, one for each secret; KIE's header has room for the first.
+    """
     timestamp = int(now.timestamp())
     return {
         "X-Webhook-Timestamp": str(timestamp),
-        "X-Webhook-Signature": kie(secret, task_id, timestamp),
+        "X-Webhook-Signature": kie(secrets[0], task_id, timestamp),
         "webhook-id": delivery_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": Webhook(secret).sign(delivery_id, now, body.decode()),
+        "webhook-signature": " ".join(Webhook(secret).sign(delivery_id, now, body.decode()) for secret in secrets),
     }

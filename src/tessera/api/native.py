@@ -1,0 +1,109 @@
+"""Our own endpoints under ``/v1``. The envelope is the one of the api paths, the HTTP statuses are real."""
+
+from litestar import Request, get, post
+from litestar.handlers import HTTPRouteHandler
+
+from tessera.api.auth import Keys
+from tessera.api.http import HttpRequest, HttpResponse, success
+from tessera.db import tasks, webhooks
+from tessera.dialects import native
+from tessera.domain.account import ApiKey
+from tessera.domain.errors import Invalid, NotFound
+from tessera.domain.task import Task
+from tessera.domain.webhook import Delivery, DeliveryState
+from tessera.wiring import House
+
+MOST = 200
+
+
+class Native:
+    def __init__(self, house: House, keys: Keys) -> None:
+        self.house = house
+        self.keys = keys
+
+    async def task(self, request: HttpRequest, task_id: str) -> HttpResponse:
+        return self._show(await self._own_task(await self.keys(request), task_id))
+
+    async def cancel(self, request: HttpRequest, task_id: str) -> HttpResponse:
+        """Cancel, as often as one likes: the answer is the task as it stands then."""
+        key = await self.keys(request)
+        await self._own_task(key, task_id)
+        await self.house.finish.cancel(task_id, key.account_id)
+        return self._show(await self._own_task(key, task_id))
+
+    async def deliveries(self, request: HttpRequest) -> HttpResponse:
+        key = await self.keys(request)
+        query = request.query_params
+        task_id, state = query.get("taskId"), query.get("state")
+        if state is not None and state not in DeliveryState:
+            raise Invalid(f"state: must be one of {', '.join(DeliveryState)}", field="state")
+        if task_id is not None:
+            task = await self._own_task(key, task_id)
+            found = await webhooks.of_task(self.house.database, task.id)
+            found = [each for each in found if state is None or each.state == state]
+        else:
+            chosen = DeliveryState(state) if state else None
+            found = await webhooks.of_account(self.house.database, key.account_id, state=chosen, limit=_limit(request))
+        return success([native.delivery(each) for each in found])
+
+    async def delivery(self, request: HttpRequest, delivery_id: str) -> HttpResponse:
+        key = await self.keys(request)
+        return await self._show_delivery(await self._own_delivery(key, delivery_id))
+
+    async def redeliver(self, request: HttpRequest, delivery_id: str) -> HttpResponse:
+        """Send a callback again; one that is under way goes on as it does."""
+        key = await self.keys(request)
+        await self._own_delivery(key, delivery_id)
+        await self.house.finish.tell_again(delivery_id, key.account_id)
+        return await self._show_delivery(await self._own_delivery(key, delivery_id))
+
+    def _show(self, task: Task) -> HttpResponse:
+        return success(native.task(task, self.house.link, self.house.clock()))
+
+    async def _show_delivery(self, delivery: Delivery) -> HttpResponse:
+        return success(native.delivery(delivery, await webhooks.attempts(self.house.database, delivery.id)))
+
+    async def _own_task(self, key: ApiKey, task_id: str) -> Task:
+        task = await tasks.get(self.house.database, task_id)
+        if task is None or (task.account_id, task.mode) != (key.account_id, key.mode):
+            raise NotFound("There is no such task")
+        return task
+
+    async def _own_delivery(self, key: ApiKey, delivery_id: str) -> Delivery:
+        delivery = await webhooks.get(self.house.database, delivery_id)
+        if delivery is None or delivery.account_id != key.account_id:
+            raise NotFound("There is no such delivery")
+        return delivery
+
+
+def _limit(request: HttpRequest) -> int:
+    text = request.query_params.get("limit", "50")
+    if not (text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST):
+        raise Invalid(f"limit: a whole number from 1 to {MOST}", field="limit")
+    return int(text)
+
+
+def routes(house: House, keys: Keys) -> list[HTTPRouteHandler]:
+    desk = Native(house, keys)
+
+    @get("/v1/tasks/{task_id:str}")
+    async def task(request: Request, task_id: str) -> HttpResponse:  # type: ignore[type-arg]
+        return await desk.task(request, task_id)
+
+    @post("/v1/tasks/{task_id:str}/cancel", status_code=200)
+    async def cancel(request: Request, task_id: str) -> HttpResponse:  # type: ignore[type-arg]
+        return await desk.cancel(request, task_id)
+
+    @get("/v1/webhooks/deliveries")
+    async def deliveries(request: Request) -> HttpResponse:  # type: ignore[type-arg]
+        return await desk.deliveries(request)
+
+    @get("/v1/webhooks/deliveries/{delivery_id:str}")
+    async def delivery(request: Request, delivery_id: str) -> HttpResponse:  # type: ignore[type-arg]
+        return await desk.delivery(request, delivery_id)
+
+    @post("/v1/webhooks/deliveries/{delivery_id:str}/redeliver", status_code=200)
+    async def redeliver(request: Request, delivery_id: str) -> HttpResponse:  # type: ignore[type-arg]
+        return await desk.redeliver(request, delivery_id)
+
+    return [task, cancel, deliveries, delivery, redeliver]
