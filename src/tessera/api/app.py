@@ -2,7 +2,7 @@
 
 from litestar import Litestar
 
-from tessera.api import account, errors, families, files, native, uploads
+from tessera.api import account, errors, families, files, native, reference, uploads
 from tessera.api.auth import Keys
 from tessera.wiring import House
 
@@ -16,6 +16,7 @@ def build(house: House) -> Litestar:
             *native.routes(house, keys),
             *uploads.routes(house, keys),
             *files.routes(house),
+            *reference.routes(house),
         ],
         exception_handlers=errors.HANDLERS,
         openapi_config=None,

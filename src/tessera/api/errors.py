@@ -1,15 +1,18 @@
 """The one border where our errors become answers.
 
 On the api paths a refusal is HTTP 200 with its code in the body; over the rate limit it is HTTP 429, an unknown path
-HTTP 404, a fault of ours HTTP 500. On the upload paths the HTTP status is real and the body has no data key.
+HTTP 404, a fault of ours HTTP 500. On the upload paths the HTTP status is real and the body has no data key. Where
+files are served an object store would answer in XML, and so do we.
 """
 
 import math
+from collections.abc import Mapping
 
 import structlog
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
+from tessera.api.files import GONE, problem
 from tessera.api.http import UPLOADS, HttpRequest, HttpResponse, TooLarge, answer
 from tessera.contract.envelope import UPLOAD_JSON, UploadError, encode, refusal
 from tessera.domain.errors import (
@@ -27,6 +30,7 @@ from tessera.domain.errors import (
     Unreadable,
 )
 from tessera.kit.outbound import OutboundError
+from tessera.wiring import BUCKET
 
 log = structlog.get_logger(__name__)
 
@@ -57,49 +61,69 @@ NATIVE_STATUS = {433: 403, 505: 501, 550: 503}
 
 CORS = {"Access-Control-Allow-Origin": "*"}
 
+FILES = ("/files/", f"/{BUCKET}/")
+FILE_FAULTS = {
+    400: ("InvalidRequest", "The request is not valid"),
+    404: ("NoSuchKey", GONE),
+    405: ("MethodNotAllowed", "The specified method is not allowed against this resource"),
+    500: ("InternalError", "We encountered an internal error. Please try again"),
+}
+"""Status of a refusal on the file paths to code and message, as object stores put them."""
+
+BAD = "Bad request"
+TEXTS = {404: "Not Found", 405: "Method not allowed", 500: "Server error"}
+
 
 def code_of(error: Refusal) -> int:
     return next((code for kind, code in CODES if isinstance(error, kind)), 500)
 
 
 def refused(request: HttpRequest, error: Refusal) -> HttpResponse:
-    code = code_of(error)
-    headers = {"Connection": "close"} if isinstance(error, TooLarge) else {}
+    code, headers = code_of(error), {}
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
-    if request.url.path in UPLOADS:
+    parting = isinstance(error, TooLarge)
+    path = request.url.path
+    if path.startswith(FILES):
+        return problem(404, "NoSuchKey", GONE) if isinstance(error, NotFound) else problem(400, *FILE_FAULTS[400])
+    if path in UPLOADS:
         code = UPLOAD_CODES.get(code, code)
-        return _upload(code, _upload_text(error), code, headers)
-    if request.url.path.endswith("/download-url"):
+        return _upload(code, _upload_text(error), headers, parting=parting)
+    if path.endswith("/download-url"):
         code = LINK_CODES.get(code, code)
-    if request.url.path.startswith(NATIVE):
-        code = 404 if isinstance(error, NotFound) else code
-        return answer(refusal(code, str(error)), status=NATIVE_STATUS.get(code, code), headers=headers)
-    return answer(refusal(code, str(error)), status=429 if code == 429 else 200, headers=headers)
+    status = _status(path, error, code)
+    return answer(refusal(code, str(error)), status=status, headers=headers, parting=parting)
+
+
+def _status(path: str, error: Refusal, code: int) -> int:
+    """The HTTP status of a refusal: real under ``/v1``, elsewhere 200 for all but the rate limit."""
+    if not path.startswith(NATIVE):
+        return 429 if code == 429 else 200
+    return 404 if isinstance(error, NotFound) else NATIVE_STATUS.get(code, code)
 
 
 def failed(request: HttpRequest, error: Exception) -> HttpResponse:
     """A fault of ours: told to the log in full and to the caller in two words."""
     log.error("request failed", path=request.url.path, exc_info=error)
-    text = "Internal server error" if request.url.path in UPLOADS else "Server error"
-    return _plain(request, 500, text)
+    return _plain(request.url.path, 500, {})
 
 
 def http(request: HttpRequest, error: HTTPException) -> HttpResponse:
-    """What the framework refuses: an unknown path, a wrong method."""
-    text = {404: "Not Found", 405: "Method not allowed"}.get(error.status_code, "Bad request")
-    return _plain(request, error.status_code, text, headers=dict(error.headers or {}))
+    """What the framework refuses: an unknown path, a wrong method, a Host that is none."""
+    return _plain(request.url.path, error.status_code, dict(error.headers or {}))
 
 
-def _plain(request: HttpRequest, code: int, text: str, headers: dict[str, str] | None = None) -> HttpResponse:
-    if request.url.path in UPLOADS:
-        return _upload(code, text, code, headers or {})
-    return answer(refusal(code, text), status=code, headers=headers)
+def _plain(path: str, status: int, headers: dict[str, str]) -> HttpResponse:
+    if path.startswith(FILES):
+        return problem(status, *FILE_FAULTS.get(status, FILE_FAULTS[400]), headers)
+    if path in UPLOADS:
+        return _upload(status, "Internal server error" if status == 500 else TEXTS.get(status, BAD), headers)
+    return answer(refusal(status, TEXTS.get(status, BAD)), status=status, headers=headers)
 
 
-def _upload(code: int, text: str, status: int, headers: dict[str, str]) -> HttpResponse:
+def _upload(code: int, text: str, headers: Mapping[str, str], *, parting: bool = False) -> HttpResponse:
     body = encode(UploadError(code=code, msg=text))
-    return answer(body, status=status, media_type=UPLOAD_JSON, headers={**CORS, **headers})
+    return answer(body, status=code, media_type=UPLOAD_JSON, headers={**CORS, **headers}, parting=parting)
 
 
 def _upload_text(error: Refusal) -> str:

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 from litestar import Request, Response, route
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from tessera.api.http import HttpRequest
@@ -37,6 +38,8 @@ PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
 }
 SAFE = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
+
+GONE = "There is no such file, or it is no longer kept"
 
 FileResponse = Response[Any]
 
@@ -151,27 +154,32 @@ def _date(text: str | None) -> datetime | None:
     return date.replace(tzinfo=UTC) if date is not None and date.tzinfo is None else date
 
 
-def problem(status: int, code: str, message: str) -> FileResponse:
+def problem(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response[bytes]:
     """A refusal as object stores put it."""
-    xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>'
-    return Response(xml.encode(), status_code=status, media_type="application/xml", headers={**CORS, **SAFE})
+    error = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+    return Response(
+        f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'.encode(),
+        status_code=status,
+        media_type="application/xml",
+        headers={**CORS, **SAFE, **(headers or {})},
+    )
 
 
 def routes(house: House) -> list[HTTPRouteHandler]:
     files = Files(house)
 
     @route("/files/{token:str}/{key:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
-    async def ordinary(request: Request, token: str, key: str) -> FileResponse:  # type: ignore[type-arg]
+    async def ordinary(request: Request, token: FromPath[str], key: FromPath[str]) -> FileResponse:  # type: ignore[type-arg]
         return await files.ordinary(request, token, str(key).removeprefix("/"))
 
     @route(f"/{BUCKET}/{{key:path}}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
-    async def presigned(request: Request, key: str) -> FileResponse:  # type: ignore[type-arg]
+    async def presigned(request: Request) -> FileResponse:  # type: ignore[type-arg]
         return await files.presigned(request)
 
     @route(
         ["/files/{token:str}/{key:path}", f"/{BUCKET}/{{key:path}}"], http_method=HttpMethod.OPTIONS, status_code=204
     )
-    async def preflight(key: str) -> Response[None]:
+    async def preflight() -> Response[None]:
         return Response(None, status_code=204, headers=PREFLIGHT)
 
     return [preflight, ordinary, presigned]

@@ -30,9 +30,15 @@ class TooLarge(Invalid):
 
 
 def answer(
-    body: bytes, *, status: int = 200, media_type: str = JSON, headers: Mapping[str, str] | None = None
+    body: bytes,
+    *,
+    status: int = 200,
+    media_type: str = JSON,
+    headers: Mapping[str, str] | None = None,
+    parting: bool = False,
 ) -> HttpResponse:
-    return Response(body, status_code=status, media_type=media_type, headers={**NOSNIFF, **(headers or {})})
+    kind = Parting if parting else Response
+    return kind(body, status_code=status, media_type=media_type, headers={**NOSNIFF, **(headers or {})})
 
 
 class Parting(Response[bytes]):

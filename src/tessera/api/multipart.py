@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -11,6 +11,10 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from tessera.api.http import TooLarge
 from tessera.domain.errors import Invalid
 from tessera.storage import blocking
+
+if TYPE_CHECKING:
+    # It exists for type checkers only.
+    from python_multipart.multipart import MultipartCallbacks
 
 FIELD_CAP = 8 * 1024
 HEADER_CAP = 8 * 1024
@@ -80,7 +84,7 @@ class _Reader:
     def pending(self) -> int:
         return len(self._buffer)
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> "MultipartCallbacks":
         return {
             "on_part_begin": self._begin,
             "on_header_field": self._header_field,

@@ -2,6 +2,7 @@
 
 from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from tessera.api.auth import Keys
 from tessera.api.http import HttpRequest, HttpResponse, success
@@ -87,11 +88,11 @@ def routes(house: House, keys: Keys) -> list[HTTPRouteHandler]:
     desk = Native(house, keys)
 
     @get("/v1/tasks/{task_id:str}")
-    async def task(request: Request, task_id: str) -> HttpResponse:  # type: ignore[type-arg]
+    async def task(request: Request, task_id: FromPath[str]) -> HttpResponse:  # type: ignore[type-arg]
         return await desk.task(request, task_id)
 
     @post("/v1/tasks/{task_id:str}/cancel", status_code=200)
-    async def cancel(request: Request, task_id: str) -> HttpResponse:  # type: ignore[type-arg]
+    async def cancel(request: Request, task_id: FromPath[str]) -> HttpResponse:  # type: ignore[type-arg]
         return await desk.cancel(request, task_id)
 
     @get("/v1/webhooks/deliveries")
@@ -99,11 +100,11 @@ def routes(house: House, keys: Keys) -> list[HTTPRouteHandler]:
         return await desk.deliveries(request)
 
     @get("/v1/webhooks/deliveries/{delivery_id:str}")
-    async def delivery(request: Request, delivery_id: str) -> HttpResponse:  # type: ignore[type-arg]
+    async def delivery(request: Request, delivery_id: FromPath[str]) -> HttpResponse:  # type: ignore[type-arg]
         return await desk.delivery(request, delivery_id)
 
     @post("/v1/webhooks/deliveries/{delivery_id:str}/redeliver", status_code=200)
-    async def redeliver(request: Request, delivery_id: str) -> HttpResponse:  # type: ignore[type-arg]
+    async def redeliver(request: Request, delivery_id: FromPath[str]) -> HttpResponse:  # type: ignore[type-arg]
         return await desk.redeliver(request, delivery_id)
 
     return [task, cancel, deliveries, delivery, redeliver]

@@ -28,8 +28,8 @@ def harbour() -> bytes:
     _glitter(draw, side)
     _rock(draw, side)
     _lighthouse(draw, side)
-    _boat(draw, side, 0.30, 0.70, 1.0, (214, 66, 54))
-    _boat(draw, side, 0.50, 0.595, 0.45, (240, 240, 232))
+    _boat(draw, side, 0.43, 0.73, 1.0, (214, 66, 54))
+    _boat(draw, side, 0.13, 0.60, 0.45, (240, 240, 232))
     file = BytesIO()
     image.resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(file, "PNG", optimize=True)
     return file.getvalue()
@@ -77,9 +77,18 @@ def _glitter(draw: ImageDraw.ImageDraw, side: int) -> None:
 
 
 def _rock(draw: ImageDraw.ImageDraw, side: int) -> None:
-    outline = ((0.58, 0.78), (0.62, 0.69), (0.68, 0.655), (0.75, 0.625), (0.84, 0.63), (0.92, 0.66), (1, 0.70), (1, 0.80))
+    outline = (
+        (0.58, 0.78),
+        (0.62, 0.69),
+        (0.68, 0.655),
+        (0.75, 0.625),
+        (0.84, 0.63),
+        (0.92, 0.66),
+        (1, 0.70),
+        (1, 0.80),
+    )
     draw.polygon([(x * side, y * side) for x, y in outline], fill=(72, 70, 78))
-    light = ((0.62, 0.69), (0.68, 0.655), (0.75, 0.625), (0.73, 0.68), (0.66, 0.74), (0.60, 0.765))
+    light = (*ridge[:3], (0.73, 0.68), (0.66, 0.74), (0.60, 0.765))
     draw.polygon([(x * side, y * side) for x, y in light], fill=(118, 106, 100))
 
 
@@ -101,7 +110,9 @@ def _lighthouse(draw: ImageDraw.ImageDraw, side: int) -> None:
     roof = ((middle - 0.036, head - 0.060), (middle + 0.036, head - 0.060), (middle, head - 0.112))
     draw.polygon([(x * side, y * side) for x, y in roof], fill=(206, 58, 48))
     for y in (0.56, 0.44, 0.34):
-        draw.rectangle(((middle - 0.008) * side, y * side, (middle + 0.008) * side, (y + 0.026) * side), fill=(60, 62, 72))
+        draw.rectangle(
+            ((middle - 0.008) * side, y * side, (middle + 0.008) * side, (y + 0.026) * side), fill=(60, 62, 72)
+        )
 
 
 def _boat(draw: ImageDraw.ImageDraw, side: int, x: float, y: float, size: float, hull: RGB) -> None:

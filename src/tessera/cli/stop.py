@@ -15,7 +15,7 @@ HURRY = 5.0
 
 
 @contextmanager
-def on_signal(first: Callable[[], None]) -> Iterator[None]:
+def on_signal(first: Callable[[], object]) -> Iterator[None]:
     """Within the block the first SIGINT, SIGTERM or SIGHUP calls ``first``; the second cancels this task.
 
     After the second one the process has a few seconds; then, and at a third signal, it is gone as it stands.
