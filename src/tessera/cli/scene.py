@@ -77,17 +77,9 @@ def _glitter(draw: ImageDraw.ImageDraw, side: int) -> None:
 
 
 def _rock(draw: ImageDraw.ImageDraw, side: int) -> None:
-    outline = (
-        (0.58, 0.78),
-        (0.62, 0.69),
-        (0.68, 0.655),
-        (0.75, 0.625),
-        (0.84, 0.63),
-        (0.92, 0.66),
-        (1, 0.70),
-        (1, 0.80),
-    )
-    draw.polygon([(x * side, y * side) for x, y in outline], fill=(72, 70, 78))
+    ridge = ((0.62, 0.69), (0.68, 0.655), (0.75, 0.625), (0.84, 0.63), (0.92, 0.66))
+    rock = ((0.58, 0.78), *ridge, (1, 0.70), (1, 0.80))
+    draw.polygon([(x * side, y * side) for x, y in rock], fill=(72, 70, 78))
     light = (*ridge[:3], (0.73, 0.68), (0.66, 0.74), (0.60, 0.765))
     draw.polygon([(x * side, y * side) for x, y in light], fill=(118, 106, 100))
 
@@ -110,9 +102,8 @@ def _lighthouse(draw: ImageDraw.ImageDraw, side: int) -> None:
     roof = ((middle - 0.036, head - 0.060), (middle + 0.036, head - 0.060), (middle, head - 0.112))
     draw.polygon([(x * side, y * side) for x, y in roof], fill=(206, 58, 48))
     for y in (0.56, 0.44, 0.34):
-        draw.rectangle(
-            ((middle - 0.008) * side, y * side, (middle + 0.008) * side, (y + 0.026) * side), fill=(60, 62, 72)
-        )
+        window = (middle - 0.008, y, middle + 0.008, y + 0.026)
+        draw.rectangle([part * side for part in window], fill=(60, 62, 72))
 
 
 def _boat(draw: ImageDraw.ImageDraw, side: int, x: float, y: float, size: float, hull: RGB) -> None:

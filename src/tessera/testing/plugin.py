@@ -72,27 +72,22 @@ async def database_url(postgres: Databases) -> AsyncIterator[str]:
         yield url
 
 
-@pytest.fixture
-def make_config(tmp_path: Path) -> MakeConfig:
-    """``make_config(**settings)``: settings by name as a command line would give them; the environment is not read."""
+def configs(folder: Path) -> MakeConfig:
+    """Makes settings for gateways whose data lies below ``folder``; see the fixture ``make_config``."""
     numbers = count(1)
-    nothing = tmp_path / "tessera.toml"
+    nothing = folder / "tessera.toml"
     nothing.touch()
 
     def make(**settings: object) -> Config:
         # Each its own folder: two gateways of one process would clear each other's scratch space.
-        own = {"data_dir": tmp_path / f"data-{next(numbers)}"}
+        own = {"data_dir": folder / f"data-{next(numbers)}"}
         return config.load({}, nothing, {**SETTINGS, **own, **settings})
 
     return make
 
 
-@pytest.fixture
-def open_house(database_url: str, make_config: MakeConfig) -> OpenHouse:
-    """``async with open_house(provided={...}, work=True, now=..., **settings) as house``: a House on this database.
-
-    ``provided`` are the providers by name, closed with it; without them it is the sandbox. ``work`` runs tasks.
-    """
+def houses(database_url: str, make_config: MakeConfig) -> OpenHouse:
+    """Opens Houses on one database; see the fixture ``open_house``."""
 
     @asynccontextmanager
     async def open_one(
@@ -109,6 +104,21 @@ def open_house(database_url: str, make_config: MakeConfig) -> OpenHouse:
             await provider.close()
 
     return open_one
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> MakeConfig:
+    """``make_config(**settings)``: settings by name as a command line would give them; the environment is not read."""
+    return configs(tmp_path)
+
+
+@pytest.fixture
+def open_house(database_url: str, make_config: MakeConfig) -> OpenHouse:
+    """``async with open_house(provided={...}, work=True, now=..., **settings) as house``: a House on this database.
+
+    ``provided`` are the providers by name, closed with it; without them it is the sandbox. ``work`` runs tasks.
+    """
+    return houses(database_url, make_config)
 
 
 @pytest.fixture
