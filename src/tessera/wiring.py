@@ -8,7 +8,6 @@ import shutil
 import tomllib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
@@ -27,9 +26,9 @@ from tessera.domain.admission import RateLimit
 from tessera.domain.asset import Asset
 from tessera.domain.errors import Invalid, TesseraError
 from tessera.domain.price import PriceList
-from tessera.domain.task import Mode
 from tessera.engine import queue
 from tessera.engine.accounts import Accounts
+from tessera.engine.accounts import Welcome as Welcome  # shown by whoever opens a House
 from tessera.engine.cancel import PassOn
 from tessera.engine.finish import Finish
 from tessera.engine.inputs import Inputs
@@ -60,16 +59,6 @@ REGION = "local"
 DEFAULT_ACCOUNT = "default"
 
 DIALECTS: tuple[Dialect, ...] = (Gpt4o(),)
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """What the first start shows, once."""
-
-    account_id: str
-    test_key: str
-    live_key: str
-    webhook_secret: str
 
 
 class House:
@@ -115,7 +104,14 @@ class House:
         self.scratch = await asyncio.to_thread(self._folders)
         self.database = await self._open_database()
         self.accounts = Accounts(self.database, clock=self.clock, new_secret=sign.new_secret)
-        self.welcome = await self._first_account()
+        config = self.config
+        self.welcome = await self.accounts.bootstrap(
+            DEFAULT_ACCOUNT,
+            test_key=config.bootstrap_test_key,
+            live_key=config.bootstrap_live_key,
+            webhook_secret=config.bootstrap_webhook_secret,
+            test_credits=config.bootstrap_test_credits,
+        )
         secret = await self._signing_key()
         self.public_url = self.config.base_url
         self.links = Links(self.public_url, secret.encode())
@@ -175,23 +171,6 @@ class House:
         await database.open()
         self._stack.push_async_callback(database.close)
         return database
-
-    async def _first_account(self) -> Welcome | None:
-        """On the first start: an account, a key of each mode, a webhook secret."""
-        if await self.accounts.all():
-            return None
-        config = self.config
-        try:
-            account = await self.accounts.create(
-                DEFAULT_ACCOUNT,
-                webhook_secret=config.bootstrap_webhook_secret,
-                test_credits=config.bootstrap_test_credits,
-            )
-        except Invalid:
-            return None  # another process was first
-        test = await self.accounts.create_key(account, Mode.TEST, name="first", secret=config.bootstrap_test_key)
-        live = await self.accounts.create_key(account, Mode.LIVE, name="first", secret=config.bootstrap_live_key)
-        return Welcome(account.id, test.secret, live.secret, account.webhook_secret)
 
     async def _signing_key(self) -> str:
         return self.config.signing_key or await facts.once(

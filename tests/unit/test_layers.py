@@ -230,7 +230,7 @@ def test_the_plan_runs_downward() -> None:
         ("kit/ids.py", "__import__('tessera.domain')", "tessera.domain"),
         ("config.py", "from tessera.domain.errors import ConfigError", "tessera.domain.errors.ConfigError"),
         ("config.py", "import pydantic", "pydantic"),
-        ("dialects/gpt4o.py", "from tessera.kit.clock import millis", "tessera.kit.clock.millis"),
+        ("dialects/gpt4o.py", "from tessera.storage.links import Links", "tessera.storage.links.Links"),
         ("dialects/gpt4o.py", "from tessera.db import *", "tessera.db"),
         ("storage/local.py", "from tessera.domain.task import Task", "tessera.domain.task.Task"),
         ("storage/local.py", "from tessera.domain import task", "tessera.domain.task"),

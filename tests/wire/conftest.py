@@ -41,7 +41,7 @@ async def common(postgres: Databases, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def desk(common: tuple[Gateway, Fake], passed: Passed) -> Desk:
-    return await seated(*common, passed)
+    return await seated(*common, passed("run.finished"))
 
 
 OpenDesk = Callable[..., Any]
@@ -54,6 +54,6 @@ def open_desk(postgres: Databases, tmp_path: Path, passed: Passed) -> OpenDesk:
     @asynccontextmanager
     async def open_one(**settings: Any) -> AsyncIterator[Desk]:
         async with served(postgres, tmp_path, **settings) as both:
-            yield await seated(*both, passed)
+            yield await seated(*both, passed("run.finished"))
 
     return open_one

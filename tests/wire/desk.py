@@ -1,7 +1,7 @@
 """A caller of the wire tests: it asks over HTTP, and holds every answer against the contract before a test sees it."""
 
 import json as json_module
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,6 +152,14 @@ class Desk:
         balances = [await self.house.accounts.balance(self.account, mode) for mode in Mode]
         return (*balances, *counts)
 
+    async def neighbour(self) -> "Desk":
+        """Another account on the same gateway."""
+        return await seated(self.gateway, self.fake, self._finished)
+
+    async def new_key(self, mode: Mode = Mode.TEST, **limits: Any) -> str:
+        """One more key of this account, with caps, networks or an end."""
+        return (await self.house.accounts.create_key(self.account, mode, **limits)).secret
+
     @asynccontextmanager
     async def untouched(self) -> AsyncIterator[None]:
         """What happens inside leaves no trace: no task, no charge, no file."""
@@ -160,7 +168,7 @@ class Desk:
         assert await self.state() == before
 
 
-async def seated(gateway: Gateway, fake: Fake, passed: Callable[[Place], Mailbox[Place]]) -> Desk:
+async def seated(gateway: Gateway, fake: Fake, finished: Mailbox[Place]) -> Desk:
     """A desk with an account of its own: nothing that another test did is seen from it."""
     accounts = gateway.house.accounts
     account = await accounts.create(f"desk-{gateway.house.ids()}", test_credits=1000)
@@ -168,4 +176,4 @@ async def seated(gateway: Gateway, fake: Fake, passed: Callable[[Place], Mailbox
         "test": (await accounts.create_key(account, Mode.TEST)).secret,
         "live": (await accounts.create_key(account, Mode.LIVE)).secret,
     }
-    return Desk(gateway, fake, account, keys, passed("run.finished"))
+    return Desk(gateway, fake, account, keys, finished)

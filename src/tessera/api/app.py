@@ -1,9 +1,13 @@
 """The HTTP application over an open House."""
 
+from typing import Any
+
+import uvicorn
 from litestar import Litestar
 
 from tessera.api import account, errors, families, files, native, reference, uploads
 from tessera.api.auth import Keys
+from tessera.api.protocol import Protocol
 from tessera.wiring import House
 
 
@@ -22,4 +26,20 @@ def build(house: House) -> Litestar:
         openapi_config=None,
         # Bodies are capped by the operation that reads them, while it reads.
         request_max_body_size=None,
+    )
+
+
+def server(house: House, **more: Any) -> uvicorn.Config:
+    """How uvicorn is to serve it; ``more`` are settings of uvicorn's that the caller decides on."""
+    return uvicorn.Config(
+        build(house),
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # whose X-Forwarded-For to believe is a setting of ours
+        **more,
     )

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 PLAIN_STEP = 0.25
 """How much progress makes a new line where there is no bar."""
@@ -69,13 +67,11 @@ class Stage:
             for name, value in rows.items():
                 self._say(f"  {name}: {escape(value)}")
             return
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="dim", no_wrap=True)
-        grid.add_column(overflow="fold")
-        for name, value in rows.items():
-            grid.add_row(name, escape(value))
         self._console.print()
-        self._console.print(Panel(grid, title=f"[bold]{title}[/]", border_style="green", padding=(1, 2), expand=False))
+        self._console.rule(f"[bold]{title}[/]", style="green")
+        width = max(map(len, rows))
+        for name, value in rows.items():
+            self._say(f"[dim]{name:<{width}}[/]  {escape(value)}")
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)

@@ -76,7 +76,6 @@ def _panel(welcome: Welcome) -> Panel:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(style="bold", overflow="fold")
-    grid.add_column(style="dim")
     grid.add_row("test key", welcome.test_key)
     grid.add_row("", "[not bold dim]free: runs on the built-in sandbox[/]")
     grid.add_row("live key", welcome.live_key)
@@ -84,7 +83,7 @@ def _panel(welcome: Welcome) -> Panel:
     grid.add_row("webhook secret", welcome.webhook_secret)
     grid.add_row("", "[not bold dim]verifies the callbacks[/]")
     return Panel(
-        grid, title="First start: keep these, they are shown once", border_style="green", padding=(1, 2), expand=False
+        grid, title="First start: keep these, they are shown once", border_style="green", padding=1, expand=False
     )
 
 

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_network
@@ -26,6 +27,16 @@ class NewKey:
 
     key: ApiKey
     secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What the first start shows, once."""
+
+    account_id: str
+    test_key: str
+    live_key: str
+    webhook_secret: str
 
 
 class Accounts:
@@ -63,6 +74,45 @@ class Accounts:
         except Conflict as error:
             raise Invalid(f"name: there is an account named {name!r} already", field="name") from error
         return account
+
+    async def bootstrap(
+        self,
+        name: str,
+        *,
+        test_key: str | None,
+        live_key: str | None,
+        webhook_secret: str | None,
+        test_credits: int,
+    ) -> Welcome | None:
+        """Make sure of the first account, and of the keys and the secret that a script wants to know beforehand.
+
+        Answers what has to be shown once; None where the account had keys already. Safe on every start of every process.
+        """
+        account = await self._ensure(name, webhook_secret, test_credits)
+        fresh = not await self.keys(account)
+        test = await self._ensure_key(account, Mode.TEST, test_key, fresh=fresh)
+        live = await self._ensure_key(account, Mode.LIVE, live_key, fresh=fresh)
+        return Welcome(account.id, test, live, account.webhook_secret) if fresh else None
+
+    async def _ensure(self, name: str, webhook_secret: str | None, test_credits: int) -> Account:
+        account = await accounts.find(self._database, name)
+        if account is None:
+            try:
+                return await self.create(name, webhook_secret=webhook_secret, test_credits=test_credits)
+            except Invalid:  # another process was first
+                account = await self.find(name)
+        if webhook_secret is not None and webhook_secret != account.webhook_secret:
+            async with self._database.transaction() as connection:
+                await accounts.rotate(connection, account.id, webhook_secret, self._clock())
+            return await self.find(account.id)
+        return account
+
+    async def _ensure_key(self, account: Account, mode: Mode, secret: str | None, *, fresh: bool) -> str:
+        if secret is None and not fresh:
+            return ""
+        with suppress(Invalid):  # it is there already
+            return (await self.create_key(account, mode, name="first", secret=secret)).secret
+        return secret or ""
 
     async def find(self, ref: str) -> Account:
         """The account with this id or name. Raises NotFound."""

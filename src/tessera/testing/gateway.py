@@ -78,10 +78,7 @@ async def serving(open_house: OpenHouse, **settings: Any) -> AsyncIterator[Gatew
 
 @asynccontextmanager
 async def _served(house: House, listener: socket.socket) -> AsyncIterator[str]:
-    config = uvicorn.Config(
-        app.build(house), http="httptools", ws="none", lifespan="on", log_config=None, access_log=False
-    )
-    server = _Server(config)
+    server = _Server(app.server(house))
     running = asyncio.create_task(server.serve([listener]))
     begun = asyncio.create_task(server.begun.wait())
     try:
