@@ -20,6 +20,9 @@ from bench.server import free_port, serving
 from bench.walk import Walked, walk
 from tessera.db.embedded import Embedded
 
+GATEWAY = ("tessera.cli.main", "api")
+"""The gateway under load, as its operator starts it."""
+
 RESULTS = ROOT / "bench" / "results" / "latest.json"
 
 
@@ -84,7 +87,7 @@ def _load(
 ) -> tuple[list[rows.Row], list[Outcome]]:
     peer_port, port = free_port(), int(environ["TESSERA_PORT"])
     measured = []
-    with serving(["bench.peer", str(peer_port)], peer_port) as peer, serving(["bench.house"], port, environ) as gateway:
+    with serving(["bench.peer", str(peer_port)], peer_port) as peer, serving(GATEWAY, port, environ) as gateway:
         for name in ("record-info", "download-url", "submit"):
             console.print(f"{name} ...", style="dim")
             measured.append(rows.measure(name, sent[name], peer, gateway, database, pace))

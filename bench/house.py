@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -18,6 +17,7 @@ from PIL import Image
 
 from tessera import config
 from tessera.api import app
+from tessera.cli import logs
 from tessera.domain.errors import Failed
 from tessera.providers.base import Done, Job, LocalFile, Manifest, Provider, Running
 from tessera.wiring import House
@@ -56,27 +56,20 @@ class Noting:
         """Nothing is held."""
 
 
-async def serve(provided: Mapping[str, Provider] | None) -> None:
-    """With a provider of ours: everything in one place. Without: the api alone, and jobs stay in the queue."""
+async def serve(provider: Provider) -> None:
     settings = config.load(os.environ)
-    async with House(settings, work=provided is not None, provided=provided) as house:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app.build(house), host=settings.host, port=settings.port, access_log=False, log_level="warning"
-            )
-        )
-        await server.serve()
+    logs.setup(settings.log_level, settings.log_format)
+    async with House(settings, provided={"sandbox": provider}) as house:
+        served = uvicorn.Config(app.build(house), host=settings.host, port=settings.port, log_config=None)
+        await uvicorn.Server(served).serve()
 
 
 def main() -> None:
-    if len(sys.argv) == 1:
-        uvloop.run(serve(None))
-        return
     path = Path(sys.argv[1])
     picture = path.with_suffix(".png")
     Image.effect_noise((64, 64), 80).save(picture)
     with path.open("w") as notes:
-        uvloop.run(serve({"sandbox": Noting(notes, picture)}))
+        uvloop.run(serve(Noting(notes, picture)))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ def main() -> None:
         http="httptools",
         access_log=False,
         log_level="warning",
+        server_header=False,
+        proxy_headers=False,
     )
     uvicorn.Server(config).run()
 

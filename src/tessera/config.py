@@ -577,6 +577,13 @@ class Config:
         "10000", _whole(0, 1_000_000_000), "Test credits that the first account is given."
     )
 
+    faults: str | None = _optional(
+        _matching(re.compile(r"[a-z0-9.,=:@ ]{1,2000}"), "must be a list such as run.submitted=exit@3"),
+        "For tests only: places where this process shall die, hang or fail, such as `run.submitted=exit@3`. "
+        "Unset: none, and nothing is spent on them.",
+        heading="Tests",
+    )
+
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -24,12 +24,13 @@ from tessera.dialects.base import Dialect
 from tessera.dialects.gpt4o import Gpt4o
 from tessera.domain.admission import RateLimit
 from tessera.domain.asset import Asset
-from tessera.domain.errors import Invalid, TesseraError
+from tessera.domain.errors import ConfigError, Invalid, TesseraError
 from tessera.domain.price import PriceList
 from tessera.engine import queue
 from tessera.engine.accounts import Accounts
 from tessera.engine.accounts import Welcome as Welcome  # shown by whoever opens a House
 from tessera.engine.cancel import PassOn
+from tessera.engine.faults import PLACES
 from tessera.engine.finish import Finish
 from tessera.engine.inputs import Inputs
 from tessera.engine.intake import Intake
@@ -39,7 +40,7 @@ from tessera.engine.routes import Routes
 from tessera.engine.run import Run
 from tessera.engine.step import Patience, Steps
 from tessera.engine.worker import Pace, Worker
-from tessera.kit import clock, ids
+from tessera.kit import clock, faults, ids
 from tessera.kit.cpu import Crew
 from tessera.kit.outbound import Outbound, Policy, Refused
 from tessera.providers import registry
@@ -101,6 +102,8 @@ class House:
         await self._stack.aclose()
 
     async def _open(self) -> None:
+        if self.config.faults:
+            _arm(self.config.faults)
         self.scratch = await asyncio.to_thread(self._folders)
         self.database = await self._open_database()
         self.accounts = Accounts(self.database, clock=self.clock, new_secret=sign.new_secret)
@@ -272,6 +275,15 @@ class House:
                 drain=timedelta(seconds=config.drain_seconds),
             ),
         )
+
+
+def _arm(plan: str) -> None:
+    """Make this process stumble where a test wants it to. Raises ConfigError."""
+    try:
+        faults.arm_all(faults.parse(plan), PLACES)
+    except ValueError as error:
+        raise ConfigError(f"faults: {error}") from error
+    log.warning("this process will stumble: it is a test", faults=plan)
 
 
 @asynccontextmanager

@@ -1,11 +1,11 @@
 """Whether an API key may be used, now and from here."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from tessera.domain.account import ApiKey, digest
+from tessera.domain.account import Account, ApiKey, digest
 from tessera.domain.errors import Unauthorized
 from tessera.domain.task import Mode
 from tessera.testing.ticker import NOON
@@ -66,3 +66,12 @@ def test_a_key_with_networks_is_good_from_inside_them_alone(address: str | None,
 
 def test_a_key_is_kept_as_its_sha256() -> None:
     assert digest("abc").hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(("until", "signing"), [(NOON + SECOND, ("new", "old")), (NOON, ("new",)), (None, ("new",))])
+def test_a_rotated_secret_signs_until_its_time_is_over(until: datetime | None, signing: tuple[str, ...]) -> None:
+    account = Account(
+        id="a", name="a", webhook_secret="new", created_at=NOON, previous_secret="old", previous_until=until
+    )
+    assert account.secrets(NOON) == signing
+    assert replace(account, previous_secret=None).secrets(NOON) == ("new",)

@@ -78,8 +78,9 @@ async def test_an_error_of_one_item_is_raised_to_its_caller_alone(runs: Runs) ->
 async def test_an_error_of_a_run_reaches_every_waiter_and_the_batch_goes_on() -> None:
     broken = [True]
 
-    async def run(items: Sequence[int]) -> list[int | Exception]:
-        if broken.pop() if broken else False:
+    async def run(items: Sequence[int]) -> Sequence[int | Exception]:
+        if broken:
+            broken.clear()
             raise ConnectionError("lost")
         return list(items)
 
@@ -91,7 +92,7 @@ async def test_an_error_of_a_run_reaches_every_waiter_and_the_batch_goes_on() ->
 
 
 async def test_a_run_with_too_few_answers_leaves_nobody_waiting() -> None:
-    async def run(items: Sequence[int]) -> list[int | Exception]:
+    async def run(items: Sequence[int]) -> Sequence[int | Exception]:
         return list(items)[1:]
 
     batch = Batch(run)
@@ -128,6 +129,6 @@ async def test_a_cancelled_caller_does_not_disturb_the_others(runs: Runs) -> Non
     calls[1].cancel()
     await asyncio.wait({calls[1]})
     runs.go.set()
-    assert await asyncio.gather(calls[0], calls[2]) == [10, 30]
+    assert [await calls[0], await calls[2]] == [10, 30]
     assert calls[1].cancelled()
     assert await batch(4) == 40

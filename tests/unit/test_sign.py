@@ -29,7 +29,7 @@ def test_a_new_secret_is_a_standard_webhooks_secret_of_256_bits() -> None:
 @given(texts, st.uuids(), st.uuids())
 def test_both_signatures_are_verified_by_those_who_know_the_secret(body: str, delivery: object, task: object) -> None:
     secret, now = sign.new_secret(), datetime.now(UTC)
-    headers = sign.headers(secret, delivery_id=f"msg_{delivery}", task_id=str(task), body=body.encode(), now=now)
+    headers = sign.headers([secret], delivery_id=f"msg_{delivery}", task_id=str(task), body=body.encode(), now=now)
     Webhook(secret).verify(body.encode(), headers, json_parse=False)
     timestamp = headers["X-Webhook-Timestamp"]
     mac = hmac.digest(secret.encode(), f"{task}.{timestamp}".encode(), "sha256")
@@ -41,7 +41,7 @@ def test_both_signatures_are_verified_by_those_who_know_the_secret(body: str, de
 @pytest.mark.parametrize("tamper", ["body", "webhook-id", "secret"])
 def test_what_was_altered_is_not_verified(tamper: str) -> None:
     secret, body = sign.new_secret(), b'{"code":200}'
-    headers = sign.headers(secret, delivery_id="msg_1", task_id="t", body=body, now=datetime.now(UTC))
+    headers = sign.headers([secret], delivery_id="msg_1", task_id="t", body=body, now=datetime.now(UTC))
     if tamper == "body":
         body = b'{"code":201}'
     elif tamper == "secret":
@@ -50,3 +50,11 @@ def test_what_was_altered_is_not_verified(tamper: str) -> None:
         headers[tamper] += "0"
     with pytest.raises(WebhookVerificationError):
         Webhook(secret).verify(body, headers)
+
+
+def test_while_a_secret_is_rotated_both_sign() -> None:
+    new, old, body = sign.new_secret(), sign.new_secret(), b"{}"
+    headers = sign.headers([new, old], delivery_id="msg_1", task_id="t", body=body, now=datetime.now(UTC))
+    for secret in (new, old):
+        Webhook(secret).verify(body, headers)
+    assert headers["X-Webhook-Signature"] == sign.kie(new, "t", int(headers["X-Webhook-Timestamp"]))

@@ -21,6 +21,7 @@ from tessera.domain.price import PriceList
 from tessera.domain.task import Draft, Mode, State, Task
 from tessera.engine import faults, queue
 from tessera.engine.routes import Routes
+from tessera.kit import trace
 from tessera.kit.batch import Batch
 from tessera.kit.clock import Clock
 from tessera.kit.ids import Ids
@@ -45,6 +46,7 @@ class Order:
     task: Task
     key: str | None
     digest: bytes
+    carrier: trace.Carrier | None
 
     @property
     def wallet(self) -> tuple[str, Mode]:
@@ -91,7 +93,10 @@ class Intake:
         for field, url in draft.urls.items():
             self._check(field, url)
         self._routes.of(key.mode, draft.model, draft.operation, draft.fallback)
-        return await self._commit(self._order(draft, key, idempotency_key))
+        with trace.span("task accept", "producer", model=draft.model, operation=draft.operation) as span:
+            ticket = await self._commit(self._order(draft, key, idempotency_key))
+            span.note(task=ticket.task_id)
+        return ticket
 
     def _order(self, draft: Draft, key: ApiKey, idempotency_key: str | None) -> Order:
         task = Task(
@@ -113,7 +118,7 @@ class Intake:
             created_at=self._clock(),
         )
         digest = hashlib.sha256(f"{draft.family}\n{draft.operation}\n{draft.params}".encode()).digest()
-        return Order(task, idempotency_key, digest if idempotency_key is not None else b"")
+        return Order(task, idempotency_key, digest if idempotency_key is not None else b"", trace.carrier())
 
     async def _accept_all(self, orders: Sequence[Order]) -> list[Ticket | Exception]:
         try:
@@ -157,6 +162,7 @@ class Group:
         self._usages: dict[str, Usage] = {}
         self._new_marks: list[Mark] = []
         self._accepted: list[Task] = []
+        self._carriers: list[trace.Carrier | None] = []
 
     def decide(self, order: Order) -> Ticket | Exception:
         try:
@@ -187,6 +193,7 @@ class Group:
         usage = admit_usage(purse.key, self._usages.get(task.key_id, purse.usage), task.price, self._now)
         self._wallets[order.wallet], self._usages[task.key_id] = wallet, usage
         self._accepted.append(task)
+        self._carriers.append(order.carrier)
         if order.mark:
             mark = Mark(*order.mark, order.digest, task.id)
             self._marks[order.mark] = mark
@@ -200,7 +207,7 @@ class Group:
         await tasks.insert(connection, self._accepted)
         if self._new_marks:
             await idempotency.put(connection, self._new_marks, self._now)
-        await queue.put(connection, "task", [task.id for task in self._accepted])
+        await queue.put(connection, "task", [task.id for task in self._accepted], carriers=self._carriers)
 
 
 def _check_text(field: str, text: str) -> None:

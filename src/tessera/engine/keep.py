@@ -65,10 +65,12 @@ class Keep:
 
     async def _store_one(self, task: Task, output: Output, position: int, folder: Path) -> Asset:
         # The epoch in the name: a worker that lost its claim can never write over the file that counts.
+        path = await self._fetch(output, folder / f"output-{position}")
+        await faults.reach("run.fetched")
         kept = await ingest(
             self._store,
             f"s/{task.id}-{task.epoch}_{position}",
-            await self._fetch(output, folder / f"output-{position}"),
+            path,
             spool_dir=folder,
             max_bytes=self._bounds.bytes,
             max_pixels=self._bounds.pixels,

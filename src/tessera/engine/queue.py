@@ -1,6 +1,6 @@
 """The queue, PgQueuer's on our Postgres. A job is put in the transaction that makes it necessary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Literal
@@ -8,6 +8,7 @@ from typing import Literal
 from pgqueuer.queries import Queries
 
 from tessera.db.connection import Connection
+from tessera.kit import trace
 
 Kind = Literal["task", "callback", "cancel"]
 """What a job is about; its payload is the id of a task or of a delivery."""
@@ -27,12 +28,28 @@ async def install(connection: Connection) -> None:
         await queries.optimize_autovacuum()
 
 
-async def put(connection: Connection, kind: Kind, ids: Sequence[str], *, after: timedelta | None = None) -> None:
-    """Enqueue one job for each id, inside the caller's transaction."""
+async def put(
+    connection: Connection,
+    kind: Kind,
+    ids: Sequence[str],
+    *,
+    after: timedelta | None = None,
+    carriers: Sequence[Mapping[str, str] | None] | None = None,
+) -> None:
+    """Enqueue one job for each id, inside the caller's transaction.
+
+    ``carriers`` tell of the trace that each job belongs to; without them it is the one that we are in.
+    """
     if ids:
         count = len(ids)
+        if carriers is None:
+            carriers = [trace.carrier()] * count
         await Queries.from_asyncpg_connection(connection).enqueue(
-            [kind] * count, [each.encode() for each in ids], [0] * count, [after] * count
+            [kind] * count,
+            [each.encode() for each in ids],
+            [0] * count,
+            [after] * count,
+            headers=[None if carrier is None else dict(carrier) for carrier in carriers],
         )
 
 

@@ -139,7 +139,7 @@ class Steps:
                 found = await self._look(hop, job) if ambiguous else None
                 # A provider that was asked, and has no such job, leaves nothing in doubt.
                 ambiguous = ambiguous and not isinstance(hop.provider, Finder)
-                answer = await hop.provider.submit(job) if found is None else Accepted(upstream_id=found)
+                answer = await self._call(hop, job) if found is None else Accepted(upstream_id=found)
             except Unavailable as error:
                 if not ambiguous:
                     raise
@@ -163,6 +163,10 @@ class Steps:
             if isinstance(answer, Done):
                 return answer
             return await self._receipt(task, hop, attempt, job, answer.upstream_id)
+
+    async def _call(self, hop: Hop, job: Job) -> Accepted | Done:
+        await faults.reach("run.calling")
+        return await hop.provider.submit(job)
 
     async def _look(self, hop: Hop, job: Job) -> str | None:
         """After an ambiguous submission: the upstream id of the job; None when sending (again) is right.

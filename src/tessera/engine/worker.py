@@ -118,7 +118,7 @@ class Worker:
         await self._hold(self._run.walk(_payload(job)))
 
     async def _callback(self, job: Job) -> None:
-        await self._hold(self._repeat(self._tell, _payload(job)))
+        await self._hold(self._repeat(self._deliver, _payload(job)))
 
     async def _cancel(self, job: Job) -> None:
         await self._hold(self._repeat(self._pass_on, _payload(job)))
@@ -128,12 +128,6 @@ class Worker:
             await self._sweep()
         except Exception as error:  # noqa: BLE001 - the next round does again what this one could not
             log.error("retention failed", error=str(error))
-
-    async def _tell(self, delivery_id: str) -> timedelta | None:
-        await faults.reach("callback.sending")
-        again = await self._deliver(delivery_id)
-        await faults.reach("callback.recorded")
-        return again
 
     async def _repeat(self, step: Step, subject: str) -> None:
         again = await step(subject)

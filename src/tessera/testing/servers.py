@@ -93,10 +93,10 @@ async def hosting() -> AsyncIterator[Host]:
 
 @asynccontextmanager
 async def _serving(server: web.Server) -> AsyncIterator[str]:
-    runner = web.ServerRunner(server)
+    runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}"

@@ -11,7 +11,7 @@ from tessera.db import accounts, tasks, webhooks
 from tessera.db.connection import Database
 from tessera.dialects.base import Dialect, Link
 from tessera.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
-from tessera.kit import backoff
+from tessera.kit import backoff, faults
 from tessera.kit.clock import Clock
 from tessera.kit.outbound import Outbound, OutboundError
 from tessera.webhooks import sign
@@ -51,10 +51,13 @@ class Deliver:
         if delivery is None or delivery.state is not DeliveryState.PENDING:
             return None
         number = len(await webhooks.attempts(self._database, delivery_id)) + 1
+        await faults.reach("callback.sending")
         attempt = await self._attempt(delivery, number)
+        await faults.reach("callback.sent")
         state, wait = self._judge(delivery, attempt)
         now = self._clock()
         await webhooks.record(self._database, attempt, state, now + wait if wait is not None else None, now)
+        await faults.reach("callback.recorded")
         log.info(
             "callback",
             task=delivery.task_id,
