@@ -440,6 +440,12 @@ class Config:
         "auto", _choice(LogFormat), "console, json, or auto: console on a terminal and json elsewhere."
     )
 
+    metrics_token: str | None = _optional(
+        _matching(re.compile(r"[!-~]{16,512}"), "must be 16 to 512 printable characters without spaces"),
+        "Who shows this as a bearer token may read /metrics, from anywhere. Unset: only the machine itself may.",
+        secret=True,
+    )
+
     database_url: str | None = _optional(
         _database,
         "PostgreSQL to use. Unset: an embedded PostgreSQL in the data folder.",

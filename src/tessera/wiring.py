@@ -15,6 +15,7 @@ from types import TracebackType
 
 import structlog
 
+from tessera import __version__
 from tessera.config import Config, StorageKind
 from tessera.db import facts
 from tessera.db.connection import Database
@@ -40,9 +41,10 @@ from tessera.engine.routes import Routes
 from tessera.engine.run import Run
 from tessera.engine.step import Patience, Steps
 from tessera.engine.worker import Pace, Worker
-from tessera.kit import clock, faults, ids
+from tessera.kit import clock, faults, ids, trace
 from tessera.kit.cpu import Crew
-from tessera.kit.outbound import Outbound, Policy, Refused
+from tessera.kit.meter import Book
+from tessera.kit.outbound import Outbound, Policy, Refused, Resolve
 from tessera.providers import registry
 from tessera.providers.base import Provider
 from tessera.storage.base import Store
@@ -65,7 +67,8 @@ DIALECTS: tuple[Dialect, ...] = (Gpt4o(),)
 class House:
     """A gateway: open it, use its parts, close it. ``work`` says whether this process runs tasks.
 
-    ``provided`` replaces the discovered providers (tests and benchmarks), ``now`` and ``new_id`` bring time and ids.
+    ``provided`` replaces the discovered providers (tests and benchmarks), ``now`` and ``new_id`` bring time and ids,
+    ``resolver`` looks up the names in callers' URLs instead of the operating system.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class House:
         provided: Mapping[str, Provider] | None = None,
         now: clock.Clock = clock.system,
         new_id: ids.Ids | None = None,
+        tracer: trace.Tracer | None = None,
+        resolver: Resolve | None = None,
     ) -> None:
         self.config = config
         self.clock = now
@@ -86,6 +91,9 @@ class House:
         self._work = work
         self._environ = dict(os.environ if environ is None else environ)
         self._provided = provided
+        self._tracer = tracer
+        self._resolver = resolver
+        self.meter = Book()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "House":
@@ -104,6 +112,7 @@ class House:
     async def _open(self) -> None:
         if self.config.faults:
             _arm(self.config.faults)
+        self.tracer = self._open_tracer()
         self.scratch = await asyncio.to_thread(self._folders)
         self.database = await self._open_database()
         self.accounts = Accounts(self.database, clock=self.clock, new_secret=sign.new_secret)
@@ -120,13 +129,14 @@ class House:
         self.links = Links(self.public_url, secret.encode())
         self.store = await self._open_store(secret)
         self.outbound = Outbound(
-            Policy(allow_loopback=self.config.policy.allow_loopback, allow_private=self.config.policy.allow_private)
+            Policy(allow_loopback=self.config.policy.allow_loopback, allow_private=self.config.policy.allow_private),
+            resolver=self._resolver,
         )
         self._stack.push_async_callback(self.outbound.close)
         self.routes = Routes(self._build_providers(), self.config.routes)
         self.intake = self._build_intake()
         self.retention = self._build_retention()
-        self.finish = Finish(self.database, clock=self.clock, ids=self.ids)
+        self.finish = Finish(self.database, clock=self.clock, ids=self.ids, meter=self.meter)
         self.worker = self._build_worker()
         if self._work:
             await self.worker.start()
@@ -161,6 +171,22 @@ class House:
         scratch.parent.chmod(0o700)
         self._stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         return scratch
+
+    def _open_tracer(self) -> trace.Tracer:
+        """Traces go where OpenTelemetry's variables say; without them there are none. Raises ConfigError."""
+        if self._tracer is not None:
+            return self._tracer
+        if not trace.wanted(self._environ):
+            return trace.OFF
+        try:
+            tracer = trace.exporting(self._environ, "tessera", __version__)
+        except ImportError:
+            log.warning("no traces: OpenTelemetry's SDK is not installed", next="pip install 'tessera[otel]'")
+            return trace.OFF
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        self._stack.push_async_callback(asyncio.to_thread, tracer.close)
+        return tracer
 
     async def _open_database(self) -> Database:
         url = self.config.database_url
@@ -240,7 +266,7 @@ class House:
         )
         late = config.late_window
         patience = Patience(deadline=config.task_deadline, late=late, resend_ambiguous=config.resend_ambiguous)
-        steps = Steps(self.database, patience, clock=self.clock, ids=self.ids)
+        steps = Steps(self.database, patience, clock=self.clock, ids=self.ids, meter=self.meter)
         bounds = Bounds(bytes=config.output_max_bytes, pixels=config.max_pixels)
         run = Run(
             self.database,
@@ -261,12 +287,13 @@ class House:
             schedule=config.webhook_schedule,
             timeout=config.webhook_timeout,
             clock=self.clock,
+            meter=self.meter,
         )
         return Worker(
             self.database,
             run,
             deliver,
-            PassOn(self.database, self.routes, scratch=self.scratch, clock=self.clock),
+            PassOn(self.database, self.routes, scratch=self.scratch, clock=self.clock, meter=self.meter),
             self.retention.sweep,
             Pace(
                 concurrency=config.worker_concurrency,
@@ -274,6 +301,8 @@ class House:
                 dequeue=timedelta(seconds=config.dequeue_seconds),
                 drain=timedelta(seconds=config.drain_seconds),
             ),
+            meter=self.meter,
+            tracer=self.tracer,
         )
 
 

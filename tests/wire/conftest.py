@@ -12,14 +12,13 @@ import pytest
 import pytest_asyncio
 from tests.wire.desk import Desk, seated
 
-from tessera.engine.faults import Place
 from tessera.providers.fake import Fake
 from tessera.testing.databases import Databases
 from tessera.testing.gateway import Gateway, serving
 from tessera.testing.mailbox import Mailbox
 from tessera.testing.plugin import configs, houses
 
-Passed = Callable[[Place], Mailbox[Place]]
+Passed = Callable[[Any], Mailbox[Any]]
 
 
 @asynccontextmanager

@@ -9,9 +9,9 @@ from typing import Any
 from multidict import CIMultiDictProxy
 from tests.wire import promises
 
+from tessera.db import tasks
 from tessera.domain.account import Account
-from tessera.domain.task import Mode
-from tessera.engine.faults import Place
+from tessera.domain.task import Mode, Task
 from tessera.providers.fake import Fake
 from tessera.testing.gateway import Gateway
 from tessera.testing.mailbox import Mailbox
@@ -55,7 +55,7 @@ class Desk:
     """An account of its own on a gateway, with a key of each mode. ``fake`` is what its test key runs on."""
 
     def __init__(
-        self, gateway: Gateway, fake: Fake, account: Account, keys: Mapping[str, str], finished: Mailbox[Place]
+        self, gateway: Gateway, fake: Fake, account: Account, keys: Mapping[str, str], finished: Mailbox[Any]
     ) -> None:
         self.gateway = gateway
         self.house = gateway.house
@@ -133,7 +133,13 @@ class Desk:
         answer = await self.get(CREDIT)
         return float(answer.data)
 
-    async def tasks(self) -> int:
+    async def task(self, task_id: str) -> Task:
+        """A task as it was understood."""
+        task = await tasks.get(self.house.database, task_id)
+        assert task is not None
+        return task
+
+    async def count(self) -> int:
         """How many tasks this account has."""
         query = "SELECT count(*) FROM tasks WHERE account_id = $1"
         return int(await self.house.database.pool.fetchval(query, self.account.id))
@@ -168,7 +174,7 @@ class Desk:
         assert await self.state() == before
 
 
-async def seated(gateway: Gateway, fake: Fake, finished: Mailbox[Place]) -> Desk:
+async def seated(gateway: Gateway, fake: Fake, finished: Mailbox[Any]) -> Desk:
     """A desk with an account of its own: nothing that another test did is seen from it."""
     accounts = gateway.house.accounts
     account = await accounts.create(f"desk-{gateway.house.ids()}", test_credits=1000)

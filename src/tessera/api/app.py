@@ -5,15 +5,16 @@ from typing import Any
 import uvicorn
 from litestar import Litestar
 
-from tessera.api import account, errors, families, files, native, reference, uploads
+from tessera.api import account, errors, families, files, metrics, native, reference, uploads
 from tessera.api.auth import Keys
 from tessera.api.protocol import Protocol
+from tessera.api.watch import watched
 from tessera.wiring import House
 
 
 def build(house: House) -> Litestar:
     keys = Keys(house.database, clock=house.clock, proxies=house.config.trusted_proxies)
-    return Litestar(
+    application = Litestar(
         route_handlers=[
             *families.routes(families.Families(house, keys)),
             *account.routes(house, keys),
@@ -21,12 +22,15 @@ def build(house: House) -> Litestar:
             *uploads.routes(house, keys),
             *files.routes(house),
             *reference.routes(house),
+            *metrics.routes(house),
         ],
         exception_handlers=errors.HANDLERS,
         openapi_config=None,
         # Bodies are capped by the operation that reads them, while it reads.
         request_max_body_size=None,
     )
+    application.asgi_handler = watched(application.asgi_handler, house.meter, house.tracer)
+    return application
 
 
 def server(house: House, **more: Any) -> uvicorn.Config:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from tessera.api.http import HttpRequest
+from tessera.api.http import HttpRequest, header
 from tessera.db import accounts
 from tessera.db.connection import Database
 from tessera.domain.account import NOT_ALLOWED, ApiKey, digest
@@ -50,7 +50,7 @@ class Keys:
 
     async def __call__(self, request: HttpRequest) -> ApiKey:
         """The key that the request shows. Raises Unauthorized."""
-        found = BEARER.match(request.headers.get("authorization", ""))
+        found = BEARER.match(header(request, b"authorization") or "")
         if found is None:
             raise Unauthorized(f"{NOT_ALLOWED}: send the header 'Authorization: Bearer YOUR_API_KEY'")
         key = await self._lookup(digest(found["key"]))

@@ -12,6 +12,7 @@ import structlog
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
+from tessera.api import watch
 from tessera.api.files import GONE, problem
 from tessera.api.http import UPLOADS, HttpRequest, HttpResponse, TooLarge, answer
 from tessera.contract.envelope import UPLOAD_JSON, UploadError, encode, refusal
@@ -92,6 +93,7 @@ def refused(request: HttpRequest, error: Refusal) -> HttpResponse:
     if path.endswith("/download-url"):
         code = LINK_CODES.get(code, code)
     status = _status(path, error, code)
+    watch.note(request.scope, code)
     return answer(refusal(code, str(error)), status=status, headers=headers, parting=parting)
 
 

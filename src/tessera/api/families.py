@@ -7,7 +7,7 @@ from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from tessera.api.auth import Keys
-from tessera.api.http import HttpRequest, HttpResponse, body, one, success
+from tessera.api.http import Direct, HttpRequest, HttpResponse, body, header, one, success
 from tessera.contract.envelope import TaskCreated
 from tessera.db import assets, tasks
 from tessera.dialects import files as files_dialect
@@ -36,7 +36,7 @@ class Families:
     async def create(self, request: HttpRequest, dialect: Dialect) -> HttpResponse:
         key = await self.keys(request)
         draft = dialect.parse(await body(request, self.house.config.body_max_bytes))
-        ticket = await self.house.intake.accept(draft, key, request.headers.get("idempotency-key"))
+        ticket = await self.house.intake.accept(draft, key, header(request, b"idempotency-key"))
         return success(TaskCreated(ticket.task_id), REPLAYED if ticket.replayed else None)
 
     async def record(self, request: HttpRequest, dialect: Dialect, task_id: Callable[[str], str]) -> HttpResponse:
@@ -119,19 +119,19 @@ def routes(families: Families) -> list[HTTPRouteHandler]:
     gpt4o = families.house.dialects["gpt4o-image"]
     assert isinstance(gpt4o, Gpt4o)
 
-    @post("/api/v1/gpt4o-image/generate", status_code=200)
+    @post("/api/v1/gpt4o-image/generate", status_code=200, middleware=[Direct])
     async def generate(request: Request) -> HttpResponse:  # type: ignore[type-arg]
         return await families.create(request, gpt4o)
 
-    @get("/api/v1/gpt4o-image/record-info")
+    @get("/api/v1/gpt4o-image/record-info", middleware=[Direct])
     async def record_info(request: Request) -> HttpResponse:  # type: ignore[type-arg]
         return await families.record(request, gpt4o, gpt4o.task_id)
 
-    @post("/api/v1/gpt4o-image/download-url", status_code=200)
+    @post("/api/v1/gpt4o-image/download-url", status_code=200, middleware=[Direct])
     async def download_url(request: Request) -> HttpResponse:  # type: ignore[type-arg]
         return await families.task_link(request, gpt4o)
 
-    @post("/api/v1/common/download-url", status_code=200)
+    @post("/api/v1/common/download-url", status_code=200, middleware=[Direct])
     async def common_download_url(request: Request) -> HttpResponse:  # type: ignore[type-arg]
         return await families.any_link(request)
 

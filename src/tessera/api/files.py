@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
 from litestar import Request, Response, route
@@ -16,13 +17,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from tessera.api.http import HttpRequest
+from tessera.api.http import NOSNIFF, HttpRequest
 from tessera.api.ranges import Unsatisfiable, pick
 from tessera.db import assets
 from tessera.domain.asset import Asset
 from tessera.storage.local import LocalStore
 from tessera.storage.names import content_disposition
-from tessera.storage.sigv4 import Expired, LinkError
+from tessera.storage.sigv4 import BadSignature, Expired, LinkError
 from tessera.storage.sniff import INLINE
 from tessera.wiring import BUCKET, House
 
@@ -36,8 +37,9 @@ PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
     "Access-Control-Allow-Headers": "Range, If-None-Match, If-Modified-Since, If-Range",
     "Access-Control-Max-Age": "86400",
+    **NOSNIFF,
 }
-SAFE = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
+SAFE = {**NOSNIFF, "Content-Security-Policy": "sandbox; default-src 'none'"}
 
 GONE = "There is no such file, or it is no longer kept"
 
@@ -47,6 +49,8 @@ FileResponse = Response[Any]
 class Files:
     def __init__(self, house: House) -> None:
         self.house = house
+        # The path of the public URL, which a proxy takes away before the request comes here.
+        self._below = urlsplit(house.public_url).path
 
     async def ordinary(self, request: HttpRequest, token: str, key: str) -> FileResponse:
         asset = await self._asset(key) if self.house.links.check(token, key) else None
@@ -60,7 +64,7 @@ class Files:
             return problem(404, "NoSuchKey", "There is no such file")
         path, query = request.scope["raw_path"].decode("latin-1"), request.scope["query_string"].decode("latin-1")
         try:
-            key = store.verify(request.method, store.host, path, query, self.house.clock())
+            key = self._verified(store, request.method, self._below + path, query)
         except Expired:
             return problem(403, "AccessDenied", "Request has expired")
         except LinkError as error:
@@ -70,6 +74,16 @@ class Files:
             return problem(404, "NoSuchKey", "There is no such file")
         return await self._serve(request, asset, attachment=True)
 
+    def _verified(self, store: LocalStore, method: str, path: str, query: str) -> str:
+        """The key of a presigned link. Whoever may GET a file may ask for its headers with the same link."""
+        now = self.house.clock()
+        try:
+            return store.verify(method, store.host, path, query, now)
+        except BadSignature:
+            if method != HttpMethod.HEAD:
+                raise
+            return store.verify("GET", store.host, path, query, now)
+
     async def _asset(self, key: str) -> Asset | None:
         return (await assets.get_many(self.house.database, [key])).get(key)
 
@@ -78,19 +92,19 @@ class Files:
             return problem(410, "Gone", "This file was kept as long as promised, and is gone now")
         headers = _headers(asset, attachment=attachment)
         if _unchanged(request.headers, asset):
-            return Response(None, status_code=304, headers=headers)
+            return Response(b"", status_code=304, headers=headers)
         try:
             part = pick(request.headers.get("range"), asset.size) if _same(request.headers, asset) else None
         except Unsatisfiable:
-            headers["Content-Range"] = f"bytes */{asset.size}"
-            return Response(b"", status_code=416, headers=headers)
+            where = {"Content-Range": f"bytes */{asset.size}"}
+            return problem(416, "InvalidRange", "The requested range is not satisfiable", where)
         start, end = part or (0, asset.size)
         headers["Content-Length"] = str(end - start)
         if part:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{asset.size}"
         status = 206 if part else 200
         if request.method == HttpMethod.HEAD or asset.size == 0:
-            return Response(None, status_code=status, headers=headers, media_type=asset.media_type)
+            return Response(b"", status_code=status, headers=headers, media_type=asset.media_type)
         chunks = await _opened(self.house.store.read(asset.key, start=start, end=end))
         return Stream(chunks, status_code=status, headers=headers, media_type=asset.media_type)
 

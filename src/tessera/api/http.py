@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from litestar import Request, Response
+from litestar.exceptions import InternalServerException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from tessera.contract.envelope import JSON, ok
@@ -37,11 +38,24 @@ def answer(
     headers: Mapping[str, str] | None = None,
     parting: bool = False,
 ) -> HttpResponse:
-    kind = Parting if parting else Response
+    kind = Parting if parting else Answer
     return kind(body, status_code=status, media_type=media_type, headers={**NOSNIFF, **(headers or {})})
 
 
-class Parting(Response[bytes]):
+class Answer(Response[bytes]):
+    """A whole answer, its bytes ready, sent as it stands: what the framework would do on the way costs more than it."""
+
+    def to_asgi_response(self, app: Any, request: Any, **more: Any) -> Any:
+        return self._send
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", str(self.media_type).encode()), (b"content-length", b"%d" % len(self.content))]
+        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status_code or 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self.content, "more_body": False})
+
+
+class Parting(Answer):
     """An answer in the middle of the request's body, after which the connection is closed.
 
     A connection closed on bytes that nobody read is reset, and a caller that still sends then never sees the answer.
@@ -78,13 +92,41 @@ def success(data: object, headers: Mapping[str, str] | None = None) -> HttpRespo
     return answer(ok(data), headers=headers)
 
 
+class Direct:
+    """A layer around handlers that take the request alone and answer with an Answer: they are called just so.
+
+    The framework still finds the handler and catches what it raises. What it would do in between, to look up what a
+    handler may need and to make a response of what it returned, takes longer than most handlers do.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """``app`` is what the framework would do."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request: HttpRequest = Request(scope, receive, send)
+        found = await scope["route_handler"].fn(request)
+        await found.to_asgi_response(None, request)(scope, receive, send)
+
+
+def header(request: HttpRequest, name: bytes) -> str | None:
+    """The first header of this name (in lower case), without reading all the others."""
+    for known, value in request.scope["headers"]:
+        if known == name:
+            return value.decode("latin-1")
+    return None
+
+
 async def stream(request: HttpRequest, limit: int, field: str = "body") -> AsyncIterator[bytes]:
     """The body in chunks; TooLarge as soon as it is known to be over ``limit`` bytes."""
-    declared = request.headers.get("content-length", "")
+    declared = header(request, b"content-length") or ""
     if declared.isdecimal() and int(declared) > limit:
         raise TooLarge(limit, field)
-    total = 0
-    async for chunk in request.stream():
+    total, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise InternalServerException("the caller went away")
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         total += len(chunk)
         if total > limit:
             raise TooLarge(limit, field)

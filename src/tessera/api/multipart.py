@@ -45,7 +45,7 @@ async def receive(chunks: AsyncIterator[bytes], content_type: str, path: Path, *
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
-        raise Invalid("Content-Type: multipart/form-data with a boundary is required", field="Content-Type")
+        raise Invalid("Content-Type: must be multipart/form-data with a boundary", field="Content-Type")
     reader = _Reader(path, file_cap)
     try:
         parser = MultipartParser(boundary, reader.callbacks())

@@ -16,18 +16,18 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 
 from tessera.api.auth import Keys
-from tessera.api.http import UPLOADS, HttpRequest, HttpResponse, TooLarge, answer, body, stream
+from tessera.api.http import NOSNIFF, UPLOADS, HttpRequest, HttpResponse, answer, body, stream
 from tessera.api.multipart import Form, receive
 from tessera.contract.envelope import UPLOAD_JSON, encode
 from tessera.db import assets
 from tessera.dialects import files as dialect
 from tessera.domain.account import ApiKey
 from tessera.domain.asset import Asset, Origin
-from tessera.domain.errors import Invalid
+from tessera.domain.errors import Invalid, NotFound, Refusal
 from tessera.kit import clock, outbound
 from tessera.storage import blocking, names, sniff
 from tessera.storage.ingest import TooLarge as FileTooLarge
-from tessera.storage.ingest import keep
+from tessera.storage.ingest import WrongType, keep, spool
 from tessera.wiring import House
 
 log = structlog.get_logger(__name__)
@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 CORS = {"Access-Control-Allow-Origin": "*"}
 PREFLIGHT = {
     **CORS,
+    **NOSNIFF,
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Content-Type, Authorization",
     "Access-Control-Max-Age": "86400",
@@ -44,6 +45,10 @@ DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 FETCH_SECONDS = 30.0
 FORM_OVERHEAD = 64 * 1024
 JSON_OVERHEAD = 64 * 1024
+
+
+class Unfetched(Refusal):
+    """The file could not be fetched now; its URL may be good"""
 
 
 class Uploads:
@@ -60,7 +65,7 @@ class Uploads:
             path = folder / "upload"
             size = await blocking.run(_decode, wire.base64Data[head.end() if head else 0 :], path)
             if size > cap:
-                raise TooLarge(cap, "base64Data")
+                raise Invalid(f"base64Data: the file is larger than {cap:,} bytes", field="base64Data")
             kind = (head["type"] or "") if head else ""
             return await self._keep(key, path, wire.uploadPath, wire.fileName, "", kind)
 
@@ -77,17 +82,26 @@ class Uploads:
         key = await self.keys(request)
         wire = dialect.url_body(await body(request, self.house.config.body_max_bytes))
         self.house.check_url("fileUrl", wire.fileUrl)
-        cap = self.house.config.upload_max_bytes
         async with self._folder() as folder:
-            path = folder / "upload"
-            try:
-                got = await self.house.outbound.download(wire.fileUrl, path, max_bytes=cap, timeout=FETCH_SECONDS)
-            except outbound.TooLarge as error:
-                raise TooLarge(cap, "fileUrl") from error
-            except outbound.OutboundError as error:
-                raise Invalid(f"fileUrl: the file could not be fetched ({error})", field="fileUrl") from error
-            original = unquote(urlsplit(got.final_url).path.rsplit("/", 1)[-1])
-            return await self._keep(key, path, wire.uploadPath, wire.fileName, original, got.media_type or "")
+            original, declared = await self._fetch(wire.fileUrl, folder / "upload")
+            return await self._keep(key, folder / "upload", wire.uploadPath, wire.fileName, original, declared)
+
+    async def _fetch(self, url: str, path: Path) -> tuple[str, str]:
+        """The file behind a URL, laid at ``path``; answers its name and its declared type. Ours need no journey."""
+        cap = self.house.config.upload_max_bytes
+        own = self.house.links.key(url)
+        try:
+            if own is not None:
+                await spool(self.house.store.read(own), path, max_bytes=cap)
+                return own.rpartition("/")[2], ""
+            got = await self.house.outbound.download(url, path, max_bytes=cap, timeout=FETCH_SECONDS)
+        except (outbound.TooLarge, FileTooLarge) as error:
+            raise Invalid(f"fileUrl: the file is larger than {cap:,} bytes", field="fileUrl") from error
+        except (outbound.Refused, outbound.BadStatus, NotFound) as error:
+            raise Invalid(f"fileUrl: the file could not be fetched: {error}", field="fileUrl") from error
+        except outbound.OutboundError as error:
+            raise Unfetched(f"fileUrl: the file could not be fetched: {error}") from error
+        return unquote(urlsplit(got.final_url).path.rsplit("/", 1)[-1]), got.media_type or ""
 
     async def _keep(
         self, key: ApiKey, path: Path, folder: str, name: str | None, original: str, declared: str
@@ -102,8 +116,8 @@ class Uploads:
             await assets.reserve(connection, stored)
             try:
                 kept = await keep(self.house.store, stored, path, max_bytes=self.house.config.upload_max_bytes)
-            except FileTooLarge as error:
-                raise TooLarge(error.limit, "file") from error
+            except (FileTooLarge, WrongType) as error:
+                raise Invalid(f"file: {error}", field="file") from error
             asset = Asset(
                 key=stored,
                 account_id=key.account_id,

@@ -1,5 +1,6 @@
 """``tessera accounts``: who pays."""
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -87,6 +88,31 @@ def show_one(name: Name, secret: Secret = False, data_dir: DataDir = None, as_js
             "keys in use": str(keys),
         }
     )
+
+
+@app.command()
+def rotate_secret(
+    name: Name,
+    overlap: Annotated[
+        timedelta,
+        typer.Option(parser=office.duration, metavar="24h", help="How long callbacks carry both signatures."),
+    ] = timedelta(hours=24),
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Make a new webhook secret, and print it. For a while callbacks are signed with the old one, too."""
+    config = office.settings(data_dir)
+    from tessera.wiring import open_accounts
+
+    async def story() -> Account:
+        async with open_accounts(config) as accounts:
+            return await accounts.rotate(await accounts.find(name), overlap)
+
+    account = office.run(story())
+    if as_json:
+        show.data(_data(account, secret=True))
+        return
+    show.facts({"account": account.id, "name": account.name, "webhook secret": account.webhook_secret})
 
 
 def _data(account: Account, *, secret: bool = False) -> dict[str, object]:

@@ -80,20 +80,11 @@ def _settle() -> None:
 
 def _http(house: House) -> uvicorn.Config:
     with logs.kept():
-        application = app.build(house)
-    return uvicorn.Config(
-        application,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # whose X-Forwarded-For to believe is a setting of ours
-        backlog=place.BACKLOG,
-        timeout_graceful_shutdown=max(1, round(min(FINISH, house.config.drain_seconds))),
-    )
+        return app.server(
+            house,
+            backlog=place.BACKLOG,
+            timeout_graceful_shutdown=max(1, round(min(FINISH, house.config.drain_seconds))),
+        )
 
 
 class _Server(uvicorn.Server):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 MOST_CREDITS = 10**12
 """No amount on the command line is larger: that many milli-credits still fit where balances are kept."""
+
+
+LONGEST = timedelta(days=365)
 
 
 def settings(data_dir: Path | None) -> Config:
@@ -41,6 +44,17 @@ def amount(text: str) -> int:
     except (InvalidOperation, ValueError):
         pass
     raise typer.BadParameter(f"{text!r} is no amount of credits (at most three decimals, such as 100 or 2.5).")
+
+
+def duration(text: str) -> timedelta:
+    """A length of time of at most a year, such as 24h. Raises BadParameter."""
+    try:
+        length = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}.") from None
+    if length > LONGEST:
+        raise typer.BadParameter(f"{text!r} must be at most {LONGEST.days}d.")
+    return length
 
 
 def moment(text: str) -> datetime:

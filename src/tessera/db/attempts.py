@@ -1,6 +1,5 @@
 """Attempt rows: the intent is committed before anything leaves the house, the upstream id as soon as it is known."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -83,13 +82,20 @@ async def of_task(database: Database, task: Task) -> list[Attempt]:
 
 
 def _json(value: Mapping[str, object] | None) -> str | None:
-    """As JSON; odd values become text, for nothing that a provider said may keep an attempt from its end."""
-    if not value:
-        return None
-    try:
-        return msgspec.json.encode(value, enc_hook=str).decode()
-    except UnicodeEncodeError:  # half a surrogate pair: this one escapes it
-        return json.dumps(value, default=str)
+    return msgspec.json.encode(_plain(value)).decode() if value else None
+
+
+def _plain(value: object) -> object:
+    """A value that JSON and the database take: nothing that a provider said may keep an attempt from its end."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Mapping():
+            return {str(_plain(str(key))): _plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case _:
+            return str(value).replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _attempt(row: asyncpg.Record) -> Attempt:

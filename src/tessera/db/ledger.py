@@ -185,15 +185,19 @@ async def entries(database: Database, account_id: str, mode: Mode, *, limit: int
     return [Entry(**row) for row in rows]
 
 
-async def anomalies(database: Database) -> list[str]:
-    """Wallets whose balance is not the sum of their ledger, in words; an empty list is the promise kept."""
+async def anomalies(database: Database, *, timeout: float = 60.0) -> list[str]:
+    """Wallets whose balance is not the sum of their ledger, in words; an empty list is the promise kept.
+
+    It reads every entry there is. Raises TimeoutError after ``timeout`` seconds.
+    """
     rows = await database.pool.fetch(
         """
         SELECT w.account_id, w.mode, w.balance, coalesce(sum(l.amount), 0)::bigint AS total
         FROM wallets w LEFT JOIN ledger l ON l.account_id = w.account_id AND l.mode = w.mode
         GROUP BY w.account_id, w.mode, w.balance
         HAVING w.balance <> coalesce(sum(l.amount), 0)
-        """
+        """,
+        timeout=timeout,
     )
     return [
         f"{row['account_id']} ({row['mode']}): balance {row['balance']}, sum of entries {row['total']}" for row in rows

@@ -12,6 +12,7 @@ from tessera.domain.task import Attempt, AttemptState, Task
 from tessera.engine.routes import Routes
 from tessera.kit.backoff import grow
 from tessera.kit.clock import Clock
+from tessera.kit.meter import SILENT, Meter
 from tessera.providers.base import Job
 
 log = structlog.get_logger(__name__)
@@ -20,11 +21,14 @@ FOR = timedelta(minutes=10)
 
 
 class PassOn:
-    def __init__(self, database: Database, routes: Routes, *, scratch: Path, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, routes: Routes, *, scratch: Path, clock: Clock, meter: Meter = SILENT
+    ) -> None:
         self._database = database
         self._routes = routes
         self._scratch = scratch
         self._clock = clock
+        self._meter = meter
 
     async def __call__(self, task_id: str) -> timedelta | None:
         """Ask the provider once. Answers how long to wait before asking again; None when nothing is left to do."""
@@ -46,6 +50,7 @@ class PassOn:
         log.info("cancel passed on", task=task.id, provider=hop.name, stopped=stopped)
         async with self._database.transaction() as connection:
             await attempts.end(connection, attempt, task.epoch, AttemptState.CANCELED, self._clock())
+        self._meter.count("attempts", attempt.provider, AttemptState.CANCELED.value)
         return None
 
     def _job(self, task: Task, attempt: Attempt) -> Job:

@@ -1,6 +1,7 @@
 """Finish: the end of a task in one transaction: state by compare-and-set, settle or release, outbox row and its job."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import structlog
@@ -12,8 +13,10 @@ from tessera.domain.errors import ProviderError
 from tessera.domain.task import Attempt, AttemptState, Failure, Reason, State, Task
 from tessera.domain.webhook import Delivery
 from tessera.engine import faults, queue
+from tessera.kit import trace
 from tessera.kit.clock import Clock
 from tessera.kit.ids import Ids
+from tessera.kit.meter import SILENT, Meter
 from tessera.providers.base import Done
 
 log = structlog.get_logger(__name__)
@@ -22,10 +25,11 @@ CANCELED = Failure(Reason.CANCELED, "The task was canceled; nothing was charged"
 
 
 class Finish:
-    def __init__(self, database: Database, *, clock: Clock, ids: Ids) -> None:
+    def __init__(self, database: Database, *, clock: Clock, ids: Ids, meter: Meter = SILENT) -> None:
         self._database = database
         self._clock = clock
         self._ids = ids
+        self._meter = meter
 
     async def succeed(self, task: Task, attempt: Attempt, outputs: Sequence[Asset], done: Done) -> bool:
         """The files are stored: settle, and tell. False when another end came first; nothing is changed then.
@@ -34,7 +38,7 @@ class Finish:
         """
         await faults.reach("run.finishing")
         now = self._clock()
-        async with self._database.transaction() as connection:
+        async with self._ending(State.SUCCEEDED) as connection:
             if await tasks.end(connection, task, State.SUCCEEDED, None, now):
                 await ledger.settle(connection, task.id, now)
             elif not await tasks.revive(connection, task, now):
@@ -42,6 +46,8 @@ class Finish:
             await attempts.end(connection, attempt, task.epoch, AttemptState.SUCCEEDED, now, facts=done.facts)
             await assets.put(connection, outputs)
             await self._tell(connection, task, State.SUCCEEDED, done.callbacks)
+        self._meter.count("attempts", attempt.provider, AttemptState.SUCCEEDED.value)
+        self._meter.count("tasks", task.family, State.SUCCEEDED.value, "")
         await faults.reach("run.finished")
         log.info("task succeeded", outputs=len(outputs), seconds=round((now - task.created_at).total_seconds(), 3))
         return True
@@ -61,7 +67,9 @@ class Finish:
         await faults.reach("run.finishing")
         now = self._clock()
         failure = replace(failure, message=_clean(failure.message))
-        async with self._database.transaction() as connection:
+        if attempt is not None:
+            self._meter.count("attempts", attempt.provider, state.value)
+        async with self._ending(State.FAILED) as connection:
             if attempt is not None:
                 detail = _detail(cause)
                 await attempts.end(connection, attempt, task.epoch, state, now, error=failure.message, detail=detail)
@@ -69,6 +77,7 @@ class Finish:
                 return False
             await ledger.release(connection, task.id, task.key_id, now)
             await self._tell(connection, task, State.FAILED, 1)
+        self._meter.count("tasks", task.family, State.FAILED.value, failure.reason.value)
         await faults.reach("run.finished")
         log.info("task failed", reason=failure.reason.value, message=failure.message)
         return True
@@ -78,6 +87,7 @@ class Finish:
         error, detail = _clean(str(cause)) if cause else None, _detail(cause)
         async with self._database.transaction() as connection:
             await attempts.end(connection, attempt, task.epoch, state, self._clock(), error=error, detail=detail)
+        self._meter.count("attempts", attempt.provider, state.value)
         log.info("attempt over", provider=attempt.provider, state=state.value, error=str(cause))
 
     async def cancel(self, task_id: str, account_id: str) -> Task | None:
@@ -94,6 +104,7 @@ class Finish:
             await self._tell(connection, task, State.CANCELED, 1)
             if task.started_at is not None:
                 await queue.put(connection, "cancel", [task.id])
+        self._meter.count("tasks", task.family, State.CANCELED.value, Reason.CANCELED.value)
         log.info("task canceled", task=task.id)
         return task
 
@@ -104,6 +115,13 @@ class Finish:
             if delivery is not None:
                 await queue.put(connection, "callback", [delivery.id])
         return delivery
+
+    @asynccontextmanager
+    async def _ending(self, state: State) -> AsyncIterator[Connection]:
+        """The one transaction of an end, as a step of its own in the trace."""
+        with trace.span("finish", state=state.value):
+            async with self._database.transaction() as connection:
+                yield connection
 
     async def _tell(self, connection: Connection, task: Task, state: State, times: int) -> None:
         if task.callback_url is None:

@@ -11,6 +11,7 @@ from tessera.domain.errors import StorageError
 from tessera.domain.task import AttemptState, Failure, Reason, Task
 from tessera.engine import faults
 from tessera.engine.step import Steps, Verdict
+from tessera.kit import trace
 from tessera.kit.backoff import grow
 from tessera.kit.clock import Clock
 from tessera.kit.outbound import Outbound, OutboundError
@@ -47,7 +48,8 @@ class Keep:
         if not done.outputs:
             failure = Failure(Reason.PROVIDER, NO_OUTPUTS)
             raise Verdict(AttemptState.FAILED, failure, cause=None, elsewhere=False)
-        return [await self._one(task, output, position, folder) for position, output in enumerate(done.outputs)]
+        with trace.span("ingest", outputs=len(done.outputs)):
+            return [await self._one(task, output, position, folder) for position, output in enumerate(done.outputs)]
 
     async def _one(self, task: Task, output: Output, position: int, folder: Path) -> Asset:
         failures = 0

@@ -18,9 +18,11 @@ from tessera.domain.errors import Ambiguous, Failed, ProviderError, Rejected, Un
 from tessera.domain.task import Attempt, AttemptState, Failure, Reason, State, Task
 from tessera.engine import faults
 from tessera.engine.routes import Hop
+from tessera.kit import trace
 from tessera.kit.backoff import grow
 from tessera.kit.clock import Clock
 from tessera.kit.ids import Ids
+from tessera.kit.meter import SILENT, Meter
 from tessera.providers.base import Accepted, Done, Finder, Job
 
 log = structlog.get_logger(__name__)
@@ -81,13 +83,21 @@ class Steps:
     """
 
     def __init__(
-        self, database: Database, patience: Patience, *, clock: Clock, ids: Ids, wait: Wait = patiently
+        self,
+        database: Database,
+        patience: Patience,
+        *,
+        clock: Clock,
+        ids: Ids,
+        wait: Wait = patiently,
+        meter: Meter = SILENT,
     ) -> None:
         self._database = database
         self._patience = patience
         self._clock = clock
         self._ids = ids
         self._wait = wait
+        self._meter = meter
         self.draining = asyncio.Event()
 
     def deadline(self, task: Task) -> datetime:
@@ -119,6 +129,7 @@ class Steps:
         job = replace(
             blank, idempotency_key=attempt.idempotency_key, model=attempt.model, upstream_id=attempt.upstream_id
         )
+        self._meter.move("in_flight", +1, hop.name)
         try:
             if job.upstream_id is not None:
                 return await self._watch(task, hop, job)
@@ -126,6 +137,8 @@ class Steps:
             return answer if isinstance(answer, Done) else await self._watch(task, hop, answer)
         except ProviderError as error:
             raise _verdict(error) from error
+        finally:
+            self._meter.move("in_flight", -1, hop.name)
 
     async def _submit(self, task: Task, hop: Hop, attempt: Attempt, job: Job, *, ambiguous: bool) -> Job | Done:
         """Send once. After an ambiguous outcome look first, and send again only where that is one job.
@@ -166,7 +179,8 @@ class Steps:
 
     async def _call(self, hop: Hop, job: Job) -> Accepted | Done:
         await faults.reach("run.calling")
-        return await hop.provider.submit(job)
+        with trace.span("submit", "client", provider=hop.name, model=hop.model):
+            return await hop.provider.submit(job)
 
     async def _look(self, hop: Hop, job: Job) -> str | None:
         """After an ambiguous submission: the upstream id of the job; None when sending (again) is right.
@@ -191,6 +205,10 @@ class Steps:
         return job
 
     async def _watch(self, task: Task, hop: Hop, job: Job) -> Done:
+        with trace.span("poll", "client", provider=hop.name, model=hop.model):
+            return await self._poll(task, hop, job)
+
+    async def _poll(self, task: Task, hop: Hop, job: Job) -> Done:
         """Ask in the provider's own rhythm; no answer is no verdict, it only slows the asking down."""
         misses, late, written = 0, 0, task.progress
         while True:

@@ -19,6 +19,8 @@ from tessera.db.connection import Database
 from tessera.engine import faults
 from tessera.engine.run import Run
 from tessera.engine.step import HandBack
+from tessera.kit.meter import SILENT, Meter
+from tessera.kit.trace import HEADERS, OFF, Carrier, Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -44,13 +46,26 @@ class Pace:
 
 
 class Worker:
-    def __init__(self, database: Database, run: Run, deliver: Step, pass_on: Step, sweep: Sweep, pace: Pace) -> None:
+    def __init__(
+        self,
+        database: Database,
+        run: Run,
+        deliver: Step,
+        pass_on: Step,
+        sweep: Sweep,
+        pace: Pace,
+        *,
+        meter: Meter = SILENT,
+        tracer: Tracer = OFF,
+    ) -> None:
         self._database = database
         self._run = run
         self._deliver = deliver
         self._pass_on = pass_on
         self._sweep = sweep
         self._pace = pace
+        self._meter = meter
+        self._tracer = tracer
         self._held: set[asyncio.Task[None]] = set()
         self._queue: PgQueuer | None = None
         self._main: asyncio.Task[None] | None = None
@@ -115,13 +130,18 @@ class Worker:
         return built
 
     async def _task(self, job: Job) -> None:
-        await self._hold(self._run.walk(_payload(job)))
+        await self._traced("run", job, self._run.walk(_payload(job)))
 
     async def _callback(self, job: Job) -> None:
-        await self._hold(self._repeat(self._deliver, _payload(job)))
+        await self._traced("callback", job, self._repeat(self._deliver, _payload(job)))
 
     async def _cancel(self, job: Job) -> None:
-        await self._hold(self._repeat(self._pass_on, _payload(job)))
+        await self._traced("cancel", job, self._repeat(self._pass_on, _payload(job)))
+
+    async def _traced(self, name: str, job: Job, work: Awaitable[None]) -> None:
+        """Do the work of one job as a part of the trace that it was put in the queue with."""
+        with self._tracer.root(name, _carrier(job), kind="consumer", subject=_payload(job)):
+            await self._hold(work)
 
     async def _retention(self, schedule: Schedule) -> None:
         try:
@@ -150,9 +170,16 @@ class Worker:
         except Exception as error:
             # A fault of ours or of the database: the job stays, so that the task is never lost.
             log.exception("job failed, trying again", error=str(error))
+            self._meter.count("jobs_failed")
             raise RetryRequested(delay=AGAIN, reason=type(error).__name__) from error
         finally:
             self._held.discard(task)
+
+
+def _carrier(job: Job) -> Carrier | None:
+    """What tells of the trace that put this job into the queue."""
+    found = job.headers or {}
+    return {name: str(found[name]) for name in HEADERS if name in found} or None
 
 
 def _payload(job: Job) -> str:

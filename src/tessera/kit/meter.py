@@ -5,12 +5,14 @@ them. Names and labels are its own words; labels come from short lists (a provid
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the groups that durations are counted in, in seconds; what is above them all has a group, too."""
+
+
+Labels = tuple[str, ...]
 
 
 class Meter(Protocol):
@@ -55,9 +57,9 @@ class Book:
     """A meter that keeps everything, in memory. To be used from one thread, which is what makes it cheap."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, dict[Sequence[str], int]] = {}
-        self._levels: dict[str, dict[Sequence[str], int]] = {}
-        self._times: dict[str, dict[Sequence[str], Times]] = {}
+        self._counts: dict[str, dict[Labels, int]] = {}
+        self._levels: dict[str, dict[Labels, int]] = {}
+        self._times: dict[str, dict[Labels, Times]] = {}
 
     def count(self, name: str, *labels: str) -> None:
         counts = self._counts.setdefault(name, {})
@@ -75,14 +77,14 @@ class Book:
         times.groups[bisect_left(BOUNDS, seconds)] += 1
         times.total += seconds
 
-    def counts(self, name: str) -> dict[Sequence[str], int]:
+    def counts(self, name: str) -> dict[Labels, int]:
         """By labels, how often it happened."""
         return dict(self._counts.get(name, {}))
 
-    def levels(self, name: str) -> dict[Sequence[str], int]:
+    def levels(self, name: str) -> dict[Labels, int]:
         """By labels, how many there are."""
         return dict(self._levels.get(name, {}))
 
-    def times(self, name: str) -> dict[Sequence[str], Times]:
+    def times(self, name: str) -> dict[Labels, Times]:
         """By labels, how long it took."""
         return dict(self._times.get(name, {}))

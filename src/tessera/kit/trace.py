@@ -135,7 +135,7 @@ class Live:
             name,
             context=parent,  # type: ignore[arg-type]
             kind=SpanKind[kind.upper()],
-            attributes={f"tessera.{key}": value for key, value in facts.items()},
+            attributes={_full(key): value for key, value in facts.items()},
             record_exception=False,
             set_status_on_exception=False,
         ) as recorded:
@@ -153,12 +153,17 @@ class _Written:
 
     def note(self, **facts: Value) -> None:
         for key, value in facts.items():
-            self._span.set_attribute(f"tessera.{key}", value)
+            self._span.set_attribute(_full(key), value)
 
     def fail(self, why: str) -> None:
         from opentelemetry.trace import Status, StatusCode
 
         self._span.set_status(Status(StatusCode.ERROR, why))
+
+
+def _full(name: str) -> str:
+    """A name with dots is one of OpenTelemetry's; the others are ours."""
+    return name if "." in name else f"tessera.{name}"
 
 
 _current: ContextVar[Live | None] = ContextVar("tracing", default=None)

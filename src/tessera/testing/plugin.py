@@ -27,6 +27,8 @@ from tessera.config import Config
 from tessera.engine import faults
 from tessera.engine.faults import Place
 from tessera.kit import clock
+from tessera.kit.outbound import Resolve
+from tessera.kit.trace import Tracer
 from tessera.providers.base import Provider
 from tessera.testing.databases import Databases
 from tessera.testing.gateway import Gateway, OpenHouse, serving
@@ -37,6 +39,7 @@ from tessera.wiring import House
 
 MakeConfig = Callable[..., Config]
 OpenGateway = Callable[..., AbstractAsyncContextManager[Gateway]]
+Passed = Callable[[Place], Mailbox[Place]]
 
 SETTINGS: Mapping[str, object] = {
     "rate_limit": "0",
@@ -95,10 +98,11 @@ def houses(database_url: str, make_config: MakeConfig) -> OpenHouse:
         provided: Mapping[str, Provider] | None = None,
         work: bool = True,
         now: clock.Clock = clock.system,
+        tracer: Tracer | None = None,
         **settings: object,
     ) -> AsyncIterator[House]:
         made = make_config(**{"database_url": database_url, **settings})
-        async with House(made, work=work, environ={}, provided=provided, now=now) as house:
+        async with House(made, work=work, environ={}, provided=provided, now=now, tracer=tracer) as house:
             yield house
         for provider in (provided or {}).values():
             await provider.close()
@@ -155,7 +159,7 @@ def ticker() -> Ticker:
 
 
 @pytest.fixture
-def passed() -> Iterator[Callable[[Place], Mailbox[Place]]]:
+def passed() -> Iterator[Passed]:
     """``passed("run.finished")``: a mailbox that gets the place's name whenever the engine passes it."""
 
     def watch(place: Place) -> Mailbox[Place]:

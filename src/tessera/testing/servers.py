@@ -1,5 +1,6 @@
 """Real HTTP servers on the loopback for tests: one that receives callbacks, one that has files to fetch."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,9 +23,12 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """``until`` holds it back until the event is set."""
+
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    until: asyncio.Event | None = None
 
 
 class Receiver:
@@ -47,9 +51,11 @@ class Receiver:
         return await self.inbox.next()
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
-        body = await request.read()
+        received = await _received(request)
         answer = self._script.popleft() if self._script else Answer()
-        self.inbox.put(Received(method=request.method, path=request.path_qs, headers=request.headers, body=body))
+        self.inbox.put(received)
+        if answer.until is not None:
+            await answer.until.wait()
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
 
 
@@ -58,7 +64,7 @@ class Host:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.requests: Mailbox[str] = Mailbox()
+        self.requests: Mailbox[Received] = Mailbox()
         self._files: dict[str, Answer] = {}
 
     def put(self, name: str, body: bytes, *, media_type: str = "image/png", status: int = 200) -> str:
@@ -70,9 +76,14 @@ class Host:
         del self._files[f"/{name}"]
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
-        self.requests.put(request.path)
+        self.requests.put(await _received(request))
         answer = self._files.get(request.path, Answer(404))
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+
+
+async def _received(request: web.BaseRequest) -> Received:
+    body = await request.read()
+    return Received(method=request.method, path=request.path_qs, headers=request.headers, body=body)
 
 
 @asynccontextmanager

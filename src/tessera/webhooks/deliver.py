@@ -13,6 +13,7 @@ from tessera.dialects.base import Dialect, Link
 from tessera.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
 from tessera.kit import backoff, faults
 from tessera.kit.clock import Clock
+from tessera.kit.meter import SILENT, Meter
 from tessera.kit.outbound import Outbound, OutboundError
 from tessera.webhooks import sign
 
@@ -35,6 +36,7 @@ class Deliver:
         timeout: timedelta,
         clock: Clock,
         chance: Callable[[], float] = random,
+        meter: Meter = SILENT,
     ) -> None:
         self._database = database
         self._dialects = dialects
@@ -44,6 +46,7 @@ class Deliver:
         self._timeout = timeout
         self._clock = clock
         self._chance = chance
+        self._meter = meter
 
     async def __call__(self, delivery_id: str) -> timedelta | None:
         """Make the next try. Answers how long to wait before another one; None when the delivery is over."""
@@ -58,6 +61,7 @@ class Deliver:
         now = self._clock()
         await webhooks.record(self._database, attempt, state, now + wait if wait is not None else None, now)
         await faults.reach("callback.recorded")
+        self._meter.count("callbacks", "retrying" if state is DeliveryState.PENDING else state.value)
         log.info(
             "callback",
             task=delivery.task_id,
