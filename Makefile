@@ -49,7 +49,7 @@ docs: $(RUNTIME) ## Write the pages that are made from the code
 # The wider set is solved first: a test may run on nothing else than what an operator runs on.
 lock: ## Renew the lock files from pyproject.toml (ARGS=--upgrade moves to the newest versions)
 	@test -n "$(UV)" || { echo "make lock needs uv on PATH: https://docs.astral.sh/uv" >&2; exit 1; }
-	@$(COMPILE) --group build --group dev --extra openai --output-file requirements-dev.lock
+	@$(COMPILE) --group build --group dev --extra openai --extra otel --output-file requirements-dev.lock
 	@$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements.lock
 
 COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(ARGS)

@@ -549,7 +549,8 @@ class Config:
         "auto",
         _yes_no_auto,
         "May inputs and callbacks point at loopback and private addresses? "
-        "auto: at loopback only, and only where the gateway itself listens on loopback.",
+        "auto: at loopback only, and only where the gateway listens on loopback and is not behind a proxy (no public "
+        "URL of another host, no trusted proxies).",
         none="auto",
         heading="Network",
     )
@@ -613,7 +614,9 @@ class Config:
     def policy(self) -> NetworkPolicy:
         """Which networks a caller's URL may point into."""
         if self.allow_private_networks is None:
-            return NetworkPolicy(allow_loopback=_is_loopback(self.host), allow_private=False)
+            # A gateway behind a proxy of the same machine listens on loopback, too, and is no laptop.
+            laptop = _is_loopback(self.host) and _is_loopback(urlsplit(self.base_url).hostname or "")
+            return NetworkPolicy(allow_loopback=laptop and not self.trusted_proxies, allow_private=False)
         return NetworkPolicy(allow_loopback=self.allow_private_networks, allow_private=self.allow_private_networks)
 
     @property

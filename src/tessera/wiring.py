@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import tomllib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib import resources
@@ -27,15 +27,19 @@ from tessera.domain.admission import RateLimit
 from tessera.domain.asset import Asset
 from tessera.domain.errors import ConfigError, Invalid, TesseraError
 from tessera.domain.price import PriceList
-from tessera.engine import queue
+from tessera.engine import backup, queue
 from tessera.engine.accounts import Accounts
-from tessera.engine.accounts import Welcome as Welcome  # shown by whoever opens a House
+from tessera.engine.accounts import Welcome as Welcome  # noqa: PLC0414 - shown by whoever opens a House
+from tessera.engine.backup import Backup
+from tessera.engine.backup import Report as Report  # noqa: PLC0414 - shown by a command
 from tessera.engine.cancel import PassOn
 from tessera.engine.faults import PLACES
 from tessera.engine.finish import Finish
 from tessera.engine.inputs import Inputs
 from tessera.engine.intake import Intake
 from tessera.engine.keep import Bounds, Keep
+from tessera.engine.outbox import Outbox
+from tessera.engine.outbox import Told as Told  # noqa: PLC0414 - shown by a command
 from tessera.engine.retention import Retention, Terms
 from tessera.engine.routes import Routes
 from tessera.engine.run import Run
@@ -47,6 +51,7 @@ from tessera.kit.meter import Book
 from tessera.kit.outbound import Outbound, Policy, Refused, Resolve
 from tessera.providers import registry
 from tessera.providers.base import Provider
+from tessera.storage import names
 from tessera.storage.base import Store
 from tessera.storage.links import Links
 from tessera.storage.local import LocalStore
@@ -188,13 +193,13 @@ class House:
         self._stack.push_async_callback(asyncio.to_thread, tracer.close)
         return tracer
 
-    async def _open_database(self) -> Database:
+    async def _open_database(self, *, upgrade: bool = True) -> Database:
         url = self.config.database_url
         if url is None:
             embedded = Embedded(self.config.data_dir / "postgres")
             url = await asyncio.to_thread(embedded.start)
             self._stack.push_async_callback(asyncio.to_thread, embedded.stop)
-        if await migrate(url, Queue(queue.VERSION, queue.install)):
+        if upgrade and await migrate(url, Queue(queue.VERSION, queue.install)):
             log.info("schema is up to date now")
         database = Database(url, size=self.config.database_pool)
         await database.open()
@@ -218,7 +223,7 @@ class House:
                 prefix=config.s3_prefix,
             )
         credentials = Credentials(access_key_id="TESSERA", secret_access_key=secret)
-        root = config.data_dir.resolve() / "files"
+        root = _files(config)
         return LocalStore(root, public_url=self.public_url, bucket=BUCKET, credentials=credentials, region=REGION)
 
     def _build_providers(self) -> Mapping[str, Provider]:
@@ -306,6 +311,11 @@ class House:
         )
 
 
+def _files(config: Config) -> Path:
+    """Where a local store keeps its files."""
+    return config.data_dir.resolve() / "files"
+
+
 def _arm(plan: str) -> None:
     """Make this process stumble where a test wants it to. Raises ConfigError."""
     try:
@@ -313,6 +323,47 @@ def _arm(plan: str) -> None:
     except ValueError as error:
         raise ConfigError(f"faults: {error}") from error
     log.warning("this process will stumble: it is a test", faults=plan)
+
+
+@asynccontextmanager
+async def open_backup(config: Config) -> AsyncIterator[Backup]:
+    """What makes a backup, of a gateway that runs or of one that does not. Nothing is changed. Raises ConfigError."""
+    _only_embedded(config, "pg_dump")
+    if not (config.data_dir / "postgres" / "PG_VERSION").exists():
+        raise ConfigError(f"there is no gateway's data in {config.data_dir}: name its folder with --data-dir")
+    house, root = House(config, work=False), _files(config)
+    local = config.storage is StorageKind.LOCAL
+    async with house._stack:
+        yield Backup(
+            await house._open_database(upgrade=False),
+            (lambda key: root.joinpath(*names.key(key).split("/"))) if local else None,
+            version=__version__,
+            clock=house.clock,
+            signing_key_is_a_setting=config.signing_key is not None,
+        )
+
+
+async def restore(config: Config, source: Path, part: Callable[[float], None]) -> Report:
+    """Make a gateway anew from a backup, in a data folder that is empty or missing. Raises TesseraError."""
+    _only_embedded(config, "pg_restore")
+    return await backup.restore(source, config.data_dir, storage=config.storage.value, part=part)
+
+
+def _only_embedded(config: Config, tool: str) -> None:
+    if config.database_url is not None:
+        raise ConfigError(
+            f"this command is for the embedded database, and TESSERA_DATABASE_URL names another one: use {tool} on it, "
+            "or what its host offers, and copy the files apart"
+        )
+
+
+@asynccontextmanager
+async def open_outbox(config: Config) -> AsyncIterator[Outbox]:
+    """The callbacks alone, likewise."""
+    house = House(config, work=False)
+    async with house._stack:
+        database = await house._open_database()
+        yield Outbox(database, Finish(database, clock=house.clock, ids=house.ids))
 
 
 @asynccontextmanager

@@ -1,7 +1,9 @@
 """One task is one connected trace, from the caller's own span to the callback."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 
+import httpx2
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -9,9 +11,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from tessera.domain.errors import Failed
+from tessera.engine.faults import Place
 from tessera.kit import trace
+from tessera.providers import openai_images
 from tessera.providers.fake import Fake, accept, png
 from tessera.testing.gateway import Gateway
+from tessera.testing.mailbox import Mailbox
 from tessera.testing.plugin import OpenGateway
 from tessera.testing.servers import Host, Receiver
 
@@ -120,16 +125,17 @@ async def test_a_traceparent_that_is_none_begins_a_new_trace(
     assert spans.one("request").parent is None
 
 
-async def test_two_callers_of_one_moment_keep_their_own_traces(open_gateway: OpenGateway, spans: Spans) -> None:
+async def test_two_callers_of_one_moment_keep_their_own_traces(
+    open_gateway: OpenGateway, spans: Spans, passed: Callable[[Place], Mailbox[Place]]
+) -> None:
     """They are accepted in one transaction, and yet each job goes on with its own trace."""
-    import asyncio
-
+    finished = passed("run.finished")
     async with open_gateway(provided={"sandbox": Fake("sandbox")}, tracer=spans.tracer) as gateway:
         parents = [f"00-{digit * 32}-{digit * 16}-01" for digit in "123456"]
         bodies = {"prompt": "x", "size": "1:1"}
         await asyncio.gather(*(gateway.post(GENERATE, bodies, traceparent=parent) for parent in parents))
-        while len(spans.of("run")) < len(parents):
-            await asyncio.sleep(0.01)
+        for _ in parents:
+            await finished.next()
     traces = sorted(f"{span.context.trace_id:032x}" for span in spans.of("run") if span.context)
     assert traces == [digit * 32 for digit in "123456"]
 
@@ -137,13 +143,15 @@ async def test_two_callers_of_one_moment_keep_their_own_traces(open_gateway: Ope
 async def test_nothing_is_sent_along_where_nobody_traces(open_gateway: OpenGateway) -> None:
     async with open_gateway(work=False) as gateway:
         await create(gateway)
-        assert await gateway.house.database.pool.fetchval("SELECT headers FROM pgqueuer") is None
+        assert await gateway.house.database.pool.fetchval("SELECT headers FROM pgqueuer") == "null"
 
 
-def test_health_checks_make_no_spans() -> None:
-    from tessera.api.watch import UNTRACED
-
-    assert {"/metrics", "/healthz", "/readyz"} <= UNTRACED
+async def test_health_checks_make_no_spans(open_gateway: OpenGateway, spans: Spans) -> None:
+    async with open_gateway(work=False, tracer=spans.tracer) as gateway:
+        for path in ("/healthz", "/readyz", "/metrics"):
+            async with gateway.http.get(gateway.base_url + path) as response:
+                assert response.status == 200
+    assert spans.all() == []
 
 
 @pytest.mark.parametrize(
@@ -184,3 +192,15 @@ def test_outside_of_a_trace_there_is_nothing_to_carry() -> None:
         span.note(a=1)
         span.fail("never mind")
     assert trace.carrier() is None
+
+
+async def test_a_call_to_a_provider_carries_the_trace(spans: Spans) -> None:
+    strip = openai_images._only_our_headers("sk-1")
+    asked = httpx2.Request("POST", "https://api.openai.com/v1/images/generations")
+    await strip(asked)
+    assert "traceparent" not in asked.headers
+    with spans.tracer.root("run", {"traceparent": TRACEPARENT}), trace.span("submit", "client"):
+        await strip(asked)
+    submit = spans.one("submit").context
+    assert submit is not None
+    assert asked.headers["traceparent"] == f"00-{TRACE}-{submit.span_id:016x}-01"

@@ -11,7 +11,7 @@ from tessera.domain.task import Mode, Reason, State
 from tessera.engine import faults
 from tessera.engine.step import RESENDS, UNKNOWN
 from tessera.providers.base import RemoteFile
-from tessera.providers.fake import Fake, FindingFake, accept, finish, png, refuse, vanish
+from tessera.providers.fake import Fake, FindingFake, accept, finish, picture, png, refuse, vanish
 from tessera.testing.plugin import Passed
 from tessera.testing.servers import Host
 from tessera.testing.ticker import Ticker
@@ -25,9 +25,7 @@ FLUX = {"FLUX_MAX": "flux"}
 # ---- success ----
 
 
-@pytest.mark.parametrize(
-    "act", [accept(0.25, 0.5, files=3), finish(files=3), accept(files=3)], ids=["steps", "at once", "one poll"]
-)
+@pytest.mark.parametrize("act", [accept(0.25, 0.5), finish(), accept()], ids=["steps", "at once", "one poll"])
 async def test_a_task_that_succeeds_is_settled_and_its_files_are_ours(open_shop: OpenShop, act: object) -> None:
     fake = Fake("sandbox")
     fake.script(act)  # type: ignore[arg-type]
@@ -37,7 +35,7 @@ async def test_a_task_that_succeeds_is_settled_and_its_files_are_ours(open_shop:
         assert (task.state, task.progress, task.failure) == (State.SUCCEEDED, 1.0, None)
         assert [asset.position for asset in task.outputs] == [0, 1, 2]
         assert [(asset.width, asset.height, asset.media_type) for asset in task.outputs] == [(8, 8, "image/png")] * 3
-        assert await shop.stored(task) == [png(shade=16), png(shade=17), png(shade=18)]
+        assert await shop.stored(task) == [picture(task.request, index) for index in range(3)]
         assert await shop.states(task.id) == ["sandbox succeeded"]
         assert await shop.kinds(task.id) == ["hold", "settle"]
         assert await shop.balance() == before - 3 * PRICE
@@ -116,7 +114,7 @@ async def test_the_only_provider_is_asked_again_until_the_deadline(open_shop: Op
     fake.script(*(refuse(BUSY) for _ in range(200)))
     async with open_shop(fake, now=ticker) as shop:
         task_id = await shop.order()
-        shop.pauses.then(100, lambda: fake._script.clear())
+        shop.pauses.then(100, fake._script.clear)
         task = await shop.walk(task_id)
         assert task.state is State.SUCCEEDED
         assert max(shop.pauses.asked) == 60
@@ -557,4 +555,3 @@ async def test_a_task_without_a_callback_url_tells_nobody(open_shop: OpenShop) -
     async with open_shop(Fake("sandbox")) as shop:
         task = await shop.walk(await shop.order())
         assert await shop.deliveries(task.id) == []
-

@@ -411,6 +411,21 @@ def test_loopback_is_open_only_to_a_gateway_that_listens_there(host: str, privat
     assert load({"TESSERA_HOST": host, "TESSERA_ALLOW_PRIVATE_NETWORKS": private}).policy == policy
 
 
+@pytest.mark.parametrize(
+    ("more", "open_"),
+    [
+        ({"TESSERA_PUBLIC_URL": "https://media.example"}, False),
+        ({"TESSERA_PUBLIC_URL": "http://10.0.0.5:8787"}, False),
+        ({"TESSERA_TRUSTED_PROXIES": "127.0.0.1"}, False),
+        ({"TESSERA_PUBLIC_URL": "http://localhost:9000"}, True),
+        ({"TESSERA_PUBLIC_URL": "http://[::1]:9000/below"}, True),
+        ({"TESSERA_PUBLIC_URL": "https://media.example", "TESSERA_ALLOW_PRIVATE_NETWORKS": "true"}, True),
+    ],
+)
+def test_a_gateway_behind_a_proxy_of_its_own_machine_is_no_laptop(more: dict[str, str], open_: bool) -> None:
+    assert load({"TESSERA_HOST": "127.0.0.1", **more}).policy.allow_loopback is open_
+
+
 def test_a_provider_reads_its_settings_wherever_they_stood(tmp_path: Path) -> None:
     toml = tmp_path / "t.toml"
     toml.write_text("sandbox_seconds = 0.25\n")

@@ -50,24 +50,27 @@ class Families:
         """A direct link to a result of a task of this family, in the family's own words."""
         key = await self.keys(request)
         task_id, url = dialect.wanted(await body(request, self.house.config.body_max_bytes))
-        asset = await self._asset_of(url)
+        object_key = self.house.links.key(url)
         if task_id is None:
-            task_id = asset.task_id if asset else None
+            found = await self._assets(object_key) if object_key else None
+            task_id = found.task_id if found else None
         task = await self._own_task(key, dialect.family, task_id) if task_id else None
         if task is None:
             raise NotFound("record is null")
         _check_ready(task, self.house.clock(), self.house.config.retention_outputs)
-        if asset is not None and asset.purged_at is not None:
-            raise Invalid(_too_old(self.house.config.retention_outputs), field="url")
-        if asset is None or asset.task_id != task.id:
+        asset = next((output for output in task.outputs if output.key == object_key), None)
+        if asset is None:
             raise Invalid("record result data not exist", field="url")
+        if asset.purged_at is not None:
+            raise Invalid(_too_old(self.house.config.retention_outputs), field="url")
         return success(self._sign(asset))
 
     async def any_link(self, request: HttpRequest) -> HttpResponse:
         """A direct link to any file that this account's tasks made."""
         key = await self.keys(request)
         url = files_dialect.wanted(await body(request, self.house.config.body_max_bytes))
-        asset = await self._asset_of(url)
+        object_key = self.house.links.key(url)
+        asset = await self._assets(object_key) if object_key else None
         if asset is None or asset.account_id != key.account_id or asset.task_id is None:
             raise Invalid("url is wrong", field="url")
         if asset.purged_at is not None:
@@ -87,10 +90,6 @@ class Families:
         if task is None or (task.account_id, task.mode, task.family) != (key.account_id, key.mode, family):
             return None
         return task
-
-    async def _asset_of(self, url: str) -> Asset | None:
-        object_key = self.house.links.key(url)
-        return await self._assets(object_key) if object_key else None
 
     async def _read_tasks(self, ids: Sequence[str]) -> list[Task | Exception | None]:
         found = await tasks.get_many(self.house.database, list(set(ids)))

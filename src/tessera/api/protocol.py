@@ -3,8 +3,11 @@
 What comes here is no request yet: there is no path that could tell which form of answer its sender knows.
 """
 
+import asyncio
+
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from tessera.api.transport import Together
 from tessera.contract.envelope import JSON, refusal
 
 HEAD_CAP = 64 * 1024
@@ -16,6 +19,9 @@ class Protocol(HttpToolsProtocol):
 
     _in_head = False
     _head = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(Together(transport))
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

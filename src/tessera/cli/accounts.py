@@ -100,7 +100,7 @@ def rotate_secret(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Make a new webhook secret, and print it. For a while callbacks are signed with the old one, too."""
+    """Make a new webhook secret, and print it. For a while the old one verifies callbacks, too."""
     config = office.settings(data_dir)
     from tessera.wiring import open_accounts
 
@@ -110,9 +110,12 @@ def rotate_secret(
 
     account = office.run(story())
     if as_json:
-        show.data(_data(account, secret=True))
+        show.data({**_data(account, secret=True), "previous_until": show.iso(account.previous_until)})
         return
     show.facts({"account": account.id, "name": account.name, "webhook secret": account.webhook_secret})
+    if account.previous_until is not None:
+        until = show.moment(account.previous_until)
+        show.say(f"[dim]Standard Webhooks signatures fit the old secret, too, until {until}.[/]")
 
 
 def _data(account: Account, *, secret: bool = False) -> dict[str, object]:

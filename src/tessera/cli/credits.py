@@ -108,7 +108,7 @@ def grant(
 @app.command("show")
 def show_one(
     account: Who,
-    mode: Annotated[Mode | None, typer.Option(help="One purse only. [default: both]", show_default=False)] = None,
+    mode: Annotated[Mode | None, typer.Option(help="One purse only. (Default: both.)", show_default=False)] = None,
     entries: Annotated[int, typer.Option(min=0, max=PROVABLE, help="How many of the newest entries to list.")] = 10,
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import uvicorn
 import uvloop
@@ -34,14 +35,14 @@ def serve(config: Config, *, work: bool, as_json: bool) -> None:
         # Several `tessera api` may share a folder; two gateways in it are a mistake that one wants to hear of.
         held = place.lock(config.data_dir, f"process {os.getpid()}, {config.base_url}") if work else nullcontext()
         with held:
-            _run(config, _serve(config, listener, Voice(config, as_json=as_json), work=work))
+            _run(config, _serve(config, listener, Voice(config, as_json=as_json, listens=True), work=work))
 
 
 def work(config: Config, *, as_json: bool) -> None:
     """Run tasks until a signal comes."""
     if config.port == 0 and config.public_url is None:
         raise Fail(f"A worker makes links to files, so it has to know where: set {variable('public_url')}.", code=2)
-    _run(config, _work(config, Voice(config, as_json=as_json)))
+    _run(config, _work(config, Voice(config, as_json=as_json, listens=False)))
 
 
 async def _serve(config: Config, listener: socket.socket, voice: Voice, *, work: bool) -> None:
@@ -122,4 +123,5 @@ def _secrets(config: Config) -> Iterator[str]:
         value = getattr(config, name)
         if setting.secret and isinstance(value, str):
             yield value
+            yield urlsplit(value).password or ""
     yield from (value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper()))

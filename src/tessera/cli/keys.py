@@ -1,7 +1,7 @@
 """``tessera keys``: how an account shows itself."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -16,12 +16,11 @@ from tessera.kit import clock
 
 app = typer.Typer(help="API keys: how an account shows itself.", no_args_is_help=True)
 
-Cap = Annotated[
-    int | None,
-    typer.Option(
-        parser=office.amount, metavar="CREDITS", help="Most credits that the key may spend.", show_default=False
-    ),
-]
+
+def _cap(span: str) -> Any:
+    return typer.Option(
+        parser=office.amount, metavar="CREDITS", help=f"Most credits that it may spend {span}.", show_default=False
+    )
 
 
 @app.command()
@@ -29,9 +28,9 @@ def create(
     account: Annotated[str, typer.Option(help="Name or id of the account.")] = "default",
     mode: Annotated[Mode, typer.Option(help="test runs on the sandbox, live on the providers.")] = Mode.TEST,
     name: Annotated[str, typer.Option(help="What the key is for.")] = "default",
-    cap_hour: Cap = None,
-    cap_day: Cap = None,
-    cap_total: Cap = None,
+    cap_hour: Annotated[int | None, _cap("in an hour")] = None,
+    cap_day: Annotated[int | None, _cap("in a day")] = None,
+    cap_total: Annotated[int | None, _cap("in all")] = None,
     expires: Annotated[
         datetime | None,
         typer.Option(parser=office.moment, metavar="30d|DATE", help="When the key ends.", show_default=False),
@@ -71,7 +70,7 @@ def create(
 @app.command("list")
 def list_all(
     account: Annotated[
-        str | None, typer.Option(help="Name or id of one account. [default: every account]", show_default=False)
+        str | None, typer.Option(help="Name or id of one account. (Default: every account.)", show_default=False)
     ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tessera import __version__
-from tessera.cli import accounts, credits, demo, keys, serve, settings, show
+from tessera.cli import accounts, backup, credits, demo, keys, serve, settings, show, webhooks
 from tessera.cli.fail import explain
 
 app = typer.Typer(
@@ -24,9 +24,12 @@ app.command()(serve.api)
 app.command()(serve.worker)
 app.command()(demo.demo)
 app.command("config")(settings.config)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(keys.app, name="keys")
 app.add_typer(credits.app, name="credits")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def _version(wanted: bool) -> None:

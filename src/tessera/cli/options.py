@@ -10,15 +10,15 @@ from tessera.config import Config, LogFormat, LogLevel, load
 
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder of the embedded database and the files. [default: ./data]", show_default=False),
+    typer.Option(help="Folder of the embedded database and the files. (Default: ./data.)", show_default=False),
 ]
 File = Annotated[
-    Path | None, typer.Option("--config", help="Settings file. [default: tessera.toml]", show_default=False)
+    Path | None, typer.Option("--config", help="Settings file. (Default: tessera.toml.)", show_default=False)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]", show_default=False)]
+Host = Annotated[str | None, typer.Option(help="Address to listen on. (Default: 127.0.0.1.)", show_default=False)]
 Port = Annotated[
-    int | None, typer.Option(help="Port to listen on, 0 for a free one. [default: 8787]", show_default=False)
+    int | None, typer.Option(help="Port to listen on, 0 for a free one. (Default: 8787.)", show_default=False)
 ]
 PublicUrl = Annotated[str | None, typer.Option(help="URL under which callers reach the gateway.", show_default=False)]
 Level = Annotated[LogLevel | None, typer.Option("--log-level", help="Least level that is logged.", show_default=False)]

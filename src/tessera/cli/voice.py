@@ -15,10 +15,11 @@ SAMPLE = '{"prompt": "A lighthouse at dusk", "size": "1:1"}'
 
 
 class Voice:
-    """Speaks to people, or with ``as_json`` to scripts: one line when ready."""
+    """Speaks to people, or with ``as_json`` to scripts: one line when ready. ``listens`` says whether there is HTTP."""
 
-    def __init__(self, config: Config, *, as_json: bool) -> None:
+    def __init__(self, config: Config, *, as_json: bool, listens: bool) -> None:
         self._config = config
+        self._listens = listens
         self._json = as_json
         self._welcomed = False
 
@@ -29,7 +30,8 @@ class Voice:
             show.line(self._facts(house))
             return
         self.welcome(house)
-        show.say(f"[bold green]Tessera {__version__}[/] is ready at [bold]{escape(self._config.base_url)}[/]")
+        what = "is ready at" if self._listens else "worker is ready; its links are built on"
+        show.say(f"[bold green]Tessera {__version__}[/] {what} [bold]{escape(self._config.base_url)}[/]")
         providers = ", ".join(sorted(house.routes.providers))
         show.say(f"[dim]data {escape(str(self._config.data_dir.resolve()))}, providers {escape(providers)}[/]")
         show.out.file.flush()

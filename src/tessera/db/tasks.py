@@ -17,6 +17,13 @@ from tessera.domain.task import Failure, Mode, Reason, Request, State, Task
 COLUMNS = """id, account_id, key_id, mode, family, operation, model, request, params, callback_url, fallback, price,
     state, progress, epoch, created_at, started_at, completed_at, reason, message"""
 
+WIDTH = len(COLUMNS.split(","))
+WITH_OUTPUTS = ", ".join(
+    [f"t.{name.strip()}" for name in COLUMNS.split(",")]
+    + [f"a.{name} AS asset_{name}" for name in assets.READ.split(", ")]
+)
+"""A task, and from ``WIDTH`` on one of its outputs."""
+
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Request).decode
 
@@ -58,11 +65,21 @@ async def get(database: Database, task_id: str) -> Task | None:
 
 async def get_many(database: Database, ids: Sequence[str]) -> dict[str, Task]:
     """The tasks with these ids, their outputs with them; an unknown one is not in the answer."""
-    async with database.pool.acquire() as connection:
-        rows = await connection.fetch(f"SELECT {COLUMNS} FROM tasks WHERE id = ANY($1)", ids)
-        done = [row["id"] for row in rows if row["state"] == State.SUCCEEDED]
-        outputs = await assets.of_tasks(connection, done) if done else {}
-    return {row["id"]: to_task(row, outputs.get(row["id"], ())) for row in rows}
+    rows = await database.pool.fetch(
+        f"""
+        SELECT {WITH_OUTPUTS} FROM tasks t LEFT JOIN assets a ON a.task_id = t.id AND a.origin = 'output'
+        WHERE t.id = ANY($1) ORDER BY a.position
+        """,
+        ids,
+    )
+    first: dict[str, asyncpg.Record] = {}
+    outputs: dict[str, list[Asset]] = {}
+    for row in rows:  # one for each output, and one for a task without
+        task_id = row["id"]
+        first[task_id] = row
+        if row["asset_key"] is not None:
+            outputs.setdefault(task_id, []).append(assets.to_asset(row[WIDTH:]))
+    return {task_id: to_task(row, tuple(outputs.get(task_id, ()))) for task_id, row in first.items()}
 
 
 async def claim(database: Database, task_id: str, now: datetime, late: datetime) -> Task | None:

@@ -7,7 +7,7 @@ answered only after the commit.
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tessera.db import idempotency, ledger, tasks
@@ -39,22 +39,46 @@ class Ticket:
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A request that waits for the next commit."""
+    """A request that waits for the next commit. ``repeat`` is its idempotency key."""
 
-    task: Task
-    key: str | None
+    id: str
+    draft: Draft
+    key: ApiKey
+    price: int
+    repeat: str | None
     digest: bytes
     carrier: trace.Carrier | None
 
     @property
     def wallet(self) -> tuple[str, Mode]:
-        return self.task.account_id, self.task.mode
+        return self.key.account_id, self.key.mode
 
     @property
     def mark(self) -> tuple[str, Mode, str] | None:
-        return (*self.wallet, self.key) if self.key is not None else None
+        return (*self.wallet, self.repeat) if self.repeat is not None else None
+
+    def task(self, now: datetime) -> Task:
+        draft, key = self.draft, self.key
+        return Task(
+            id=self.id,
+            account_id=key.account_id,
+            key_id=key.id,
+            mode=key.mode,
+            family=draft.family,
+            operation=draft.operation,
+            model=draft.model,
+            request=draft.request,
+            params=draft.params,
+            callback_url=draft.callback_url,
+            fallback=draft.fallback,
+            price=self.price,
+            state=State.WAITING,
+            progress=0.0,
+            epoch=0,
+            created_at=now,
+        )
 
 
 class Intake:
@@ -78,7 +102,7 @@ class Intake:
         self._limit = limit
         self._clock = clock
         self._ids = ids
-        self._commit: Batch[Order, Ticket] = Batch(self._accept_all, limit=128)
+        self._commit: Batch[Order, Ticket] = Batch(self._accept_all, limit=int(__import__("os").environ.get("XLIM","128")), lanes=int(__import__("os").environ.get("XLANES","1")))
 
     async def accept(self, draft: Draft, key: ApiKey, idempotency_key: str | None = None) -> Ticket:
         """A task for this request, durable when this returns.
@@ -99,26 +123,15 @@ class Intake:
         return ticket
 
     def _order(self, draft: Draft, key: ApiKey, idempotency_key: str | None) -> Order:
-        task = Task(
+        return Order(
             id=self._ids(),
-            account_id=key.account_id,
-            key_id=key.id,
-            mode=key.mode,
-            family=draft.family,
-            operation=draft.operation,
-            model=draft.model,
-            request=draft.request,
-            params=draft.params,
-            callback_url=draft.callback_url,
-            fallback=draft.fallback,
+            draft=draft,
+            key=key,
             price=self._prices.quote(draft),
-            state=State.WAITING,
-            progress=0.0,
-            epoch=0,
-            created_at=self._clock(),
+            repeat=idempotency_key,
+            digest=_digest(draft) if idempotency_key is not None else b"",
+            carrier=trace.carrier(),
         )
-        digest = hashlib.sha256(f"{draft.family}\n{draft.operation}\n{draft.params}".encode()).digest()
-        return Order(task, idempotency_key, digest if idempotency_key is not None else b"", trace.carrier())
 
     async def _accept_all(self, orders: Sequence[Order]) -> list[Ticket | Exception]:
         try:
@@ -133,7 +146,7 @@ class Intake:
 
     async def _transact(self, orders: Sequence[Order]) -> list[Ticket | Exception]:
         async with self._database.transaction() as connection:
-            purses = await ledger.lock(connection, list({order.task.key_id for order in orders}))
+            purses = await ledger.lock(connection, list({order.key.id for order in orders}))
             # Only now: whoever held these rows before may have read a later moment than we would have outside.
             now = self._clock()
             wanted = [order.mark for order in orders if order.mark]
@@ -181,24 +194,24 @@ class Group:
         return Ticket(mark.task_id, replayed=True)
 
     def _admit(self, order: Order) -> Ticket:
-        # The moment of the hold, so that a release finds the windows of the caps that it was counted in.
-        task = replace(order.task, created_at=self._now)
-        purse = self._purses.get(task.key_id)
+        key_id = order.key.id
+        purse = self._purses.get(key_id)
         if purse is None:
             raise Unauthorized("You do not have access permissions")
         if purse.key.revoked_at is not None:
             raise Unauthorized("You do not have access permissions: this API key was revoked")
         wallet = admit_rate(self._wallets.get(order.wallet, purse.wallet), self._limit, self._now)
-        wallet = admit_spend(wallet, task.price)
-        usage = admit_usage(purse.key, self._usages.get(task.key_id, purse.usage), task.price, self._now)
-        self._wallets[order.wallet], self._usages[task.key_id] = wallet, usage
-        self._accepted.append(task)
+        wallet = admit_spend(wallet, order.price)
+        usage = admit_usage(purse.key, self._usages.get(key_id, purse.usage), order.price, self._now)
+        self._wallets[order.wallet], self._usages[key_id] = wallet, usage
+        # The moment of the hold, so that a release finds the windows of the caps that it was counted in.
+        self._accepted.append(order.task(self._now))
         self._carriers.append(order.carrier)
         if order.mark:
-            mark = Mark(*order.mark, order.digest, task.id)
+            mark = Mark(*order.mark, order.digest, order.id)
             self._marks[order.mark] = mark
             self._new_marks.append(mark)
-        return Ticket(task.id)
+        return Ticket(order.id)
 
     async def write(self, connection: Connection) -> None:
         if not self._accepted:
@@ -208,6 +221,10 @@ class Group:
         if self._new_marks:
             await idempotency.put(connection, self._new_marks, self._now)
         await queue.put(connection, "task", [task.id for task in self._accepted], carriers=self._carriers)
+
+
+def _digest(draft: Draft) -> bytes:
+    return hashlib.sha256(f"{draft.family}\n{draft.operation}\n{draft.params}".encode()).digest()
 
 
 def _check_text(field: str, text: str) -> None:

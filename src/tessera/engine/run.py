@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -80,7 +80,15 @@ class Run:
         return self._steps.draining
 
     async def walk(self, task_id: str) -> None:
-        """Bring the task to its end. Raises HandBack when the process drains first."""
+        """Bring the task to its end, or as far as the claim reaches. Raises HandBack when the process drains first."""
+        with suppress(LostClaim):
+            await self.hold(task_id)
+
+    async def hold(self, task_id: str) -> None:
+        """Bring the task to its end. Raises HandBack when the process drains first, and LostClaim.
+
+        Who lost the claim knows nothing of the task: its job must not be taken for done.
+        """
         now = self._clock()
         task = await tasks.claim(self._database, task_id, now, now - self._late)
         if task is None:
@@ -92,6 +100,7 @@ class Run:
                     await self._walk(task, folder)
             except LostClaim:
                 log.info("claim lost")
+                raise
 
     async def _walk(self, task: Task, folder: Path) -> None:
         history = await attempts.of_task(self._database, task)
@@ -102,9 +111,18 @@ class Run:
             blank = await self._prepare(task, last, folder)
             await self._try_hops(task, history, blank)
         except InputError as error:
-            await self._finish.fail(task, None, AttemptState.REJECTED, Failure(error.reason, str(error)))
+            await self._refuse(task, Failure(error.reason, str(error)))
         except NoProvider as error:
-            await self._finish.fail(task, None, AttemptState.REJECTED, Failure(Reason.UNAVAILABLE, str(error)))
+            await self._refuse(task, Failure(Reason.UNAVAILABLE, str(error)))
+
+    async def _refuse(self, task: Task, failure: Failure) -> None:
+        """End a task that no provider was asked for."""
+        await self._ended(task, await self._finish.fail(task, None, AttemptState.REJECTED, failure))
+
+    async def _ended(self, task: Task, by_us: bool) -> None:
+        """Raises LostClaim where neither we nor our own deadline ended the task."""
+        if not by_us and not await tasks.held(self._database, task):
+            raise LostClaim
 
     async def _prepare(self, task: Task, last: Attempt | None, folder: Path) -> Job:
         """A job with the inputs on the local disk. Raises InputError."""
@@ -137,12 +155,13 @@ class Run:
                     raise _gone(attempt)
                 done = await self._steps.carry_out(task, hop, attempt, blank, resumed=resumed)
                 outputs = await self._keep.all(task, done, blank.workdir)
-                await self._finish.succeed(task, attempt, outputs, done)
+                await self._ended(task, await self._finish.succeed(task, attempt, outputs, done))
                 return
             except Verdict as verdict:
                 wait = _move(position, verdict, len(hops), primary)
                 if wait is None:
-                    await self._finish.fail(task, attempt, verdict.state, verdict.failure, verdict.cause)
+                    failed = await self._finish.fail(task, attempt, verdict.state, verdict.failure, verdict.cause)
+                    await self._ended(task, failed)
                     return
                 await self._finish.close(task, attempt, verdict.state, verdict.cause)
                 await self._steps.pause(wait)

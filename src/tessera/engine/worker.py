@@ -6,9 +6,10 @@ that looks. It looks when it dequeues, which is why it does so every other secon
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from pgqueuer import PgQueuer
@@ -16,9 +17,9 @@ from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Job, Schedule
 
 from tessera.db.connection import Database
-from tessera.engine import faults
+from tessera.engine import faults, lease
 from tessera.engine.run import Run
-from tessera.engine.step import HandBack
+from tessera.engine.step import HandBack, LostClaim
 from tessera.kit.meter import SILENT, Meter
 from tessera.kit.trace import HEADERS, OFF, Carrier, Tracer
 
@@ -26,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 Step = Callable[[str], Awaitable[timedelta | None]]
 """One try of a delivery or of passing a cancel on; answers how long to wait for the next, None when it is over."""
+
+Work = Callable[[str], Coroutine[None, None, None]]
+"""What is done about the subject of a job."""
 
 Sweep = Callable[[], Awaitable[object]]
 
@@ -66,8 +70,9 @@ class Worker:
         self._pace = pace
         self._meter = meter
         self._tracer = tracer
-        self._held: set[asyncio.Task[None]] = set()
+        self._held: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._queue: PgQueuer | None = None
+        self._queues: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
 
     @property
@@ -89,30 +94,49 @@ class Worker:
         if self._queue is not None:
             self._queue.shutdown.set()
         if self._held:
-            await asyncio.wait(self._held, timeout=self._pace.drain.total_seconds())
-        for task in self._held:
+            await asyncio.wait(self._held.values(), timeout=self._pace.drain.total_seconds())
+        for task in list(self._held.values()):
             task.cancel()
         if self._main is not None:
             await asyncio.wait({self._main}, timeout=self._pace.drain.total_seconds())
             self._main.cancel()
 
     async def _keep_running(self) -> None:
-        """The queue ends when the database goes away: it is started again until the process drains."""
-        while not self._run.draining.is_set():
-            self._queue = self._build()
-            try:
-                await self._queue.run(
-                    dequeue_timeout=self._pace.dequeue,
-                    batch_size=self._pace.batch,
-                    max_concurrent_tasks=max(self._pace.concurrency, 2 * self._pace.batch),
-                    heartbeat_timeout=self._pace.heartbeat,
-                    shutdown_on_listener_failure=True,
-                )
-            except Exception as error:  # noqa: BLE001 - the worker outlives its database
-                if self._run.draining.is_set():
-                    return
-                log.error("queue lost, starting again", error=str(error), kind=type(error).__name__)
-                await self._rest()
+        """A queue ends when the database goes away: another one is begun until the process drains.
+
+        The jobs of the one before go on meanwhile, and it keeps their leases.
+        """
+        draining = asyncio.create_task(self._run.draining.wait())
+        try:
+            while not draining.done():
+                self._queue = self._build()
+                running = asyncio.create_task(self._take(self._queue))
+                self._queues.add(running)
+                running.add_done_callback(self._queues.discard)
+                ending = asyncio.create_task(self._queue.shutdown.wait())
+                await asyncio.wait({running, ending, draining}, return_when=asyncio.FIRST_COMPLETED)
+                ending.cancel()
+                if not draining.done():
+                    log.error("queue lost, beginning another", held=self.holding)
+                    await self._rest()
+            if self._queues:
+                await asyncio.wait(self._queues)
+        finally:
+            for task in (draining, *self._queues):
+                task.cancel()
+
+    async def _take(self, queue: PgQueuer) -> None:
+        """Take jobs from the queue until it ends, and hold those that were taken until they are done."""
+        try:
+            await queue.run(
+                dequeue_timeout=self._pace.dequeue,
+                batch_size=self._pace.batch,
+                max_concurrent_tasks=max(self._pace.concurrency, 2 * self._pace.batch),
+                heartbeat_timeout=self._pace.heartbeat,
+                shutdown_on_listener_failure=True,
+            )
+        except Exception as error:  # noqa: BLE001 - the worker outlives its database
+            log.warning("queue ended", error=str(error), kind=type(error).__name__)
 
     async def _rest(self) -> None:
         try:
@@ -122,7 +146,7 @@ class Worker:
             return
 
     def _build(self) -> PgQueuer:
-        built = PgQueuer.from_asyncpg_pool(self._database.pool)
+        built = lease.build(self._database)
         built.entrypoint("task", accepts_context=False)(self._task)
         built.entrypoint("callback", accepts_context=False)(self._callback)
         built.entrypoint("cancel", accepts_context=False)(self._cancel)
@@ -130,18 +154,18 @@ class Worker:
         return built
 
     async def _task(self, job: Job) -> None:
-        await self._traced("run", job, self._run.walk(_payload(job)))
+        await self._traced("run", job, self._run.hold)
 
     async def _callback(self, job: Job) -> None:
-        await self._traced("callback", job, self._repeat(self._deliver, _payload(job)))
+        await self._traced("callback", job, partial(self._repeat, self._deliver))
 
     async def _cancel(self, job: Job) -> None:
-        await self._traced("cancel", job, self._repeat(self._pass_on, _payload(job)))
+        await self._traced("cancel", job, partial(self._repeat, self._pass_on))
 
-    async def _traced(self, name: str, job: Job, work: Awaitable[None]) -> None:
+    async def _traced(self, name: str, job: Job, work: Work) -> None:
         """Do the work of one job as a part of the trace that it was put in the queue with."""
         with self._tracer.root(name, _carrier(job), kind="consumer", subject=_payload(job)):
-            await self._hold(work)
+            await self._hold(job, work)
 
     async def _retention(self, schedule: Schedule) -> None:
         try:
@@ -154,14 +178,16 @@ class Worker:
         if again is not None:
             raise RetryRequested(delay=again)
 
-    async def _hold(self, work: Awaitable[None]) -> None:
+    async def _hold(self, job: Job, work: Work) -> None:
         """Do the work of one job; what happens to the job is decided here and nowhere else."""
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
-        self._held.add(task)
+        task = self._begin(job, work)
         try:
             await asyncio.shield(task)
         except HandBack:
             raise RetryRequested(delay=timedelta(0), reason="draining") from None
+        except LostClaim:
+            # Where the job is still ours, or ours again, there is a task to be brought to its end.
+            raise RetryRequested(delay=timedelta(0), reason="claim lost") from None
         except RetryRequested:
             raise
         except asyncio.CancelledError:
@@ -172,8 +198,16 @@ class Worker:
             log.exception("job failed, trying again", error=str(error))
             self._meter.count("jobs_failed")
             raise RetryRequested(delay=AGAIN, reason=type(error).__name__) from error
-        finally:
-            self._held.discard(task)
+
+    def _begin(self, job: Job, work: Work) -> "asyncio.Task[None]":
+        """The work on this subject: begun now, or under way already for a queue that has ended since."""
+        key = (str(job.entrypoint), _payload(job))
+        task = self._held.get(key)
+        if task is None:
+            task = asyncio.create_task(work(_payload(job)))
+            self._held[key] = task
+            task.add_done_callback(lambda _: self._held.pop(key, None))
+        return task
 
 
 def _carrier(job: Job) -> Carrier | None:

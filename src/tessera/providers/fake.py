@@ -9,16 +9,16 @@ like a real service: ``jobs`` is what it accepted and will bill. It never sleeps
 """
 
 import asyncio
+import hashlib
 import struct
 import zlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 
 from tessera.domain.errors import Ambiguous, Failed, ProviderError
-from tessera.domain.task import Reason
+from tessera.domain.task import Reason, Request
 from tessera.providers.base import Accepted, Done, Job, LocalFile, Manifest, Output, Running
 
 OPERATIONS = frozenset({"image.generate", "image.edit"})
@@ -33,7 +33,8 @@ class Act:
     """What one submission does: wait for ``until``, put the job into the book where ``books``, raise ``error``.
 
     The rest is the fate of a job that was booked: its ``steps``, then ``failure`` or the outputs. ``at_once`` brings
-    the end with the submission itself. ``outputs`` stand in for the pictures that would be drawn.
+    the end with the submission itself. ``files`` is how many pictures there are in the end, where it is not as many as
+    were asked for; ``outputs`` stand in for them.
     """
 
     books: bool = True
@@ -42,14 +43,14 @@ class Act:
     until: asyncio.Event | None = None
     steps: tuple[Step, ...] = ()
     failure: Failed | None = None
-    files: int = 1
+    files: int | None = None
     outputs: tuple[Output, ...] | None = None
     callbacks: int = 1
 
 
 def accept(
     *steps: Step,
-    files: int = 1,
+    files: int | None = None,
     outputs: Iterable[Output] | None = None,
     failure: Failed | None = None,
     callbacks: int = 1,
@@ -60,7 +61,9 @@ def accept(
     return Act(steps=steps, files=files, outputs=given, failure=failure, callbacks=callbacks, until=until)
 
 
-def finish(*, files: int = 1, outputs: Iterable[Output] | None = None, until: asyncio.Event | None = None) -> Act:
+def finish(
+    *, files: int | None = None, outputs: Iterable[Output] | None = None, until: asyncio.Event | None = None
+) -> Act:
     """Take the job and answer with its end at once, as a synchronous service does."""
     return Act(at_once=True, files=files, outputs=None if outputs is None else tuple(outputs), until=until)
 
@@ -193,8 +196,9 @@ class Fake:
             raise act.failure
         if act.outputs is not None:
             return Done(outputs=act.outputs, callbacks=act.callbacks)
-        outputs = await asyncio.to_thread(_draw, job.workdir, booked.upstream_id, act.files)
-        return Done(outputs=outputs, facts={"pictures": act.files}, callbacks=act.callbacks)
+        count = job.request.count if act.files is None else act.files
+        outputs = await asyncio.to_thread(_draw, job, booked.upstream_id, count)
+        return Done(outputs=outputs, facts={"pictures": count}, callbacks=act.callbacks)
 
 
 class FindingFake(Fake):
@@ -214,11 +218,18 @@ class FindingFake(Fake):
         return booked.upstream_id if booked else None
 
 
-def png(width: int = 8, height: int = 8, shade: int = 128) -> bytes:
+def picture(request: Request, index: int = 0) -> bytes:
+    """What the fake draws: a small picture of the ratio, different for every request and every index."""
+    wide, high = (8 * int(part) for part in request.ratio.split(":"))
+    return png(wide, high, 16 + index, f"{index} {request!r}".encode())
+
+
+def png(width: int = 8, height: int = 8, shade: int = 128, comment: bytes = b"") -> bytes:
     """A small valid picture: grey, ``shade`` in 0..255."""
     rows = (b"\0" + bytes([shade]) * width) * height
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    note = b"Comment\0" + hashlib.sha256(comment).hexdigest().encode()
+    parts = ((b"IHDR", head), (b"tEXt", note), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
 
 
@@ -226,9 +237,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _draw(folder: Path, name: str, count: int) -> tuple[LocalFile, ...]:
-    """Pictures of different shades, so that no two of them are the same file."""
-    paths = [folder / f"{name}-{index}.png" for index in range(count)]
+def _draw(job: Job, name: str, count: int) -> tuple[LocalFile, ...]:
+    paths = [job.workdir / f"{name}-{index}.png" for index in range(count)]
     for index, path in enumerate(paths):
-        path.write_bytes(png(shade=16 + index))
+        path.write_bytes(picture(job.request, index))
     return tuple(LocalFile(path=path) for path in paths)

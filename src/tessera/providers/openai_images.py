@@ -26,6 +26,7 @@ from PIL import Image, ImageOps
 
 from tessera.domain.errors import Ambiguous, ConfigError, Failed, ProviderError, Rejected, Unavailable
 from tessera.domain.task import Reason
+from tessera.kit import trace
 from tessera.kit.clock import Clock
 from tessera.kit.cpu import WorkLostError
 from tessera.providers.base import Accepted, Done, InputFile, Job, LocalFile, Manifest, Running
@@ -192,6 +193,7 @@ def _only_our_headers(key: str) -> "Callable[[httpx2.Request], Awaitable[None]]"
         for name in [name for name in request.headers if name.lower() not in KEPT_HEADERS]:
             del request.headers[name]
         request.headers["Authorization"] = f"Bearer {key}"
+        request.headers.update(trace.carrier() or {})
 
     return strip
 

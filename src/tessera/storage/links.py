@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import re
 from urllib.parse import quote, unquote, urlsplit
 
 from tessera.domain.errors import ConfigError
@@ -11,6 +12,7 @@ TOKEN = 22
 """Characters of a token: 132 bits."""
 
 _LONGEST = 8192
+_PLAIN = re.compile(r"[0-9A-Za-z._/-]+", re.ASCII)
 
 
 class Links:
@@ -24,11 +26,12 @@ class Links:
         if len(secret) < 16:
             raise ConfigError("The secret of file links needs at least 16 bytes")
         self._base = names.base_url(public_url)
+        self._ours = f"{self._base}/files/"
         self._path = f"{urlsplit(self._base).path}/files/"
         self._secret = secret
 
     def url(self, key: str) -> str:
-        return f"{self._base}/files/{self._token(key)}/{quote(key, safe='/')}"
+        return f"{self._ours}{self._token(key)}/{quote(key, safe='/')}"
 
     def check(self, token: str, key: str) -> bool:
         """Whether the token is the one of this key. Takes the same time for every wrong token."""
@@ -38,13 +41,18 @@ class Links:
         """The key that a URL of ours stands for, with or without a query or fragment; None for any other."""
         if len(url) > _LONGEST or not url.isprintable() or " " in url:
             return None
+        if url.startswith(self._ours):
+            token, _, key = url.removeprefix(self._ours).partition("/")
+            # Nothing to unescape and nothing behind it, so this is the only reading.
+            if _PLAIN.fullmatch(key):
+                return key if self.check(token, key) else None
         try:
             parts = urlsplit(url)
             origin = names.base_url(f"{parts.scheme}://{parts.netloc}")
             token, _, key = unquote(parts.path.removeprefix(self._path), errors="strict").partition("/")
         except (ValueError, ConfigError):
             return None
-        ours = f"{origin}{self._path}" == f"{self._base}/files/" and parts.path.startswith(self._path)
+        ours = f"{origin}{self._path}" == self._ours and parts.path.startswith(self._path)
         return key if ours and self.check(token, key) else None
 
     def _token(self, key: str) -> str:

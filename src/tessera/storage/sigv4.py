@@ -84,19 +84,34 @@ def sign(
 
     ``expires`` is 1 second to 7 days, in whole seconds; ValueError otherwise.
     """
-    seconds = _seconds(expires)
-    stamp = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    credential = quote(_credential(credentials.access_key_id, stamp[:8], region), safe="")
+    head = _head(credentials.access_key_id, region, int(now.timestamp()), expires)
     uri = quote(path, safe="/")
-    query = (
+    request = _request(method, origin.partition("://")[2], uri, head.signed)
+    signature = _signature(request, head.stamp, credentials.secret_access_key, region)
+    return f"{origin}{uri}?{head.shown}&X-Amz-Signature={signature}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The query of a link but for its signature: as it is signed, and in the order in which it is usually shown."""
+
+    stamp: str
+    signed: str
+    shown: str
+
+
+@lru_cache(maxsize=16)
+def _head(key_id: str, region: str, second: int, expires: timedelta) -> _Head:
+    """What the links of one second share. Kept, because under load that is thousands of them."""
+    seconds = _seconds(expires)
+    stamp = f"{datetime.fromtimestamp(second, UTC):%Y%m%dT%H%M%SZ}"
+    credential = quote(_credential(key_id, stamp[:8], region), safe="")
+    return _Head(
+        stamp,
         f"X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={credential}&X-Amz-Date={stamp}"
-        f"&X-Amz-Expires={seconds}&X-Amz-SignedHeaders=host"
-    )
-    request = _request(method, origin.partition("://")[2], uri, query)
-    signature = _signature(request, stamp, credentials.secret_access_key, region)
-    return (
-        f"{origin}{uri}?X-Amz-Algorithm={ALGORITHM}&X-Amz-Date={stamp}&X-Amz-SignedHeaders=host"
-        f"&X-Amz-Expires={seconds}&X-Amz-Credential={credential}&X-Amz-Signature={signature}"
+        f"&X-Amz-Expires={seconds}&X-Amz-SignedHeaders=host",
+        f"X-Amz-Algorithm={ALGORITHM}&X-Amz-Date={stamp}&X-Amz-SignedHeaders=host"
+        f"&X-Amz-Expires={seconds}&X-Amz-Credential={credential}",
     )
 
 

@@ -99,10 +99,12 @@ def houses(database_url: str, make_config: MakeConfig) -> OpenHouse:
         work: bool = True,
         now: clock.Clock = clock.system,
         tracer: Tracer | None = None,
+        resolver: Resolve | None = None,
         **settings: object,
     ) -> AsyncIterator[House]:
         made = make_config(**{"database_url": database_url, **settings})
-        async with House(made, work=work, environ={}, provided=provided, now=now, tracer=tracer) as house:
+        opened = House(made, work=work, environ={}, provided=provided, now=now, tracer=tracer, resolver=resolver)
+        async with opened as house:
             yield house
         for provider in (provided or {}).values():
             await provider.close()

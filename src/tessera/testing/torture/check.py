@@ -4,8 +4,9 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from tessera.testing.torture.books import KEYED, Books, Post, Sent
+from tessera.testing.torture.books import FINDABLE, KEYED, Books, Post, Sent
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled"})
 SHOWN = 20
@@ -113,9 +114,9 @@ def not_resent(books: Books) -> tuple[int, Iterator[str]]:
 
     def breaches() -> Iterator[str]:
         for task_id, posts in found.items():
-            for index, post in enumerate(posts[:-1]):
-                if post.answer != "refused" and not _cleared_up(books, post):
-                    yield f"{task_id}: sent {len(posts)} times; number {index + 1} was {post.answer}"
+            for post, following in pairwise(posts):
+                if post.answer != "refused" and not _cleared_up(books, post, following.at):
+                    yield f"{task_id}: sent again {following.at - post.at:.2f} s after one that was {post.answer}"
 
     return len(found), breaches()
 
@@ -127,9 +128,10 @@ def _by_task(posts: Sequence[Post]) -> dict[str, list[Post]]:
     return found
 
 
-def _cleared_up(books: Books, post: Post) -> bool:
-    """Whether the provider can be asked, and truly had no job under this key: then sending again is right."""
-    return post.provider.endswith("findable") and not any(job.key == post.key for job in books.upstream.jobs)
+def _cleared_up(books: Books, post: Post, until: float) -> bool:
+    """Whether the provider can be asked, and truly had no job under this key by then: so sending again was right."""
+    had = any(job.key == post.key and job.at < until for job in books.upstream.jobs)
+    return post.provider == FINDABLE and not had
 
 
 @_promise("nothing is submitted again once its upstream id is on record")

@@ -18,6 +18,18 @@ START = 40.0
 MODULE = "tessera.testing.torture.process"
 
 
+async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), patience)
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
 class NotReady(Exception):
     """A process did not start; the message holds the end of its log."""
 
@@ -72,17 +84,8 @@ class Child:
     async def close(self, patience: float = 10.0) -> None:
         """End it for good: asked first, then made to."""
         self.closing = True
-        process = self.process
-        if process is not None and process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.send_signal(signal.SIGTERM)
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(process.wait(), patience)
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+        if self.process is not None:
+            await _end(self.process, patience)
         if self._keeper is not None:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
@@ -99,10 +102,12 @@ class Child:
             self.ready.clear()
             self.deaths.append(Death(at=time.time(), actor=self.actor, cause=self._why()))
             self._stopped = False
-            if self.closing:
-                return
-            with suppress(NotReady):  # a fault may hit the start itself; the next one has another fault
-                await self._spawn(self.plan())
+            if not self.closing:
+                await self._replace()
+
+    async def _replace(self) -> None:
+        with suppress(NotReady):  # a fault may hit the start itself; the next one has another fault
+            await self._spawn(self.plan())
 
     def _why(self) -> str:
         status = self.process.returncode if self.process else None

@@ -1,4 +1,4 @@
-"""Clients of the gateway: they submit, repeat, cancel and upload, from many tasks at once, and write down what they heard."""
+"""Clients of the gateway: they submit, repeat, cancel and upload, many at once, and write down what they heard."""
 
 import asyncio
 import base64
@@ -112,5 +112,5 @@ class Clients:
             ) as response:
                 answer = await response.json(content_type=None)
                 return answer if isinstance(answer, dict) else None
-        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError):
+        except (TimeoutError, aiohttp.ClientError, ValueError):
             return None

@@ -122,22 +122,24 @@ async def _sweep(house: House) -> None:
             await house.retention.sweep()
 
 
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _ready(self.config.port)
+
+
 async def _api(house: House, settings: Config) -> None:
     with socket.create_server((HOST, settings.port), backlog=2048) as listener:
         options = uvicorn.Config(
             app.build(house),
+            port=settings.port,
             http="httptools",
             ws="none",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=2,
         )
-        server = uvicorn.Server(options)
-        serving = asyncio.create_task(server.serve([listener]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        _ready(settings.port)
-        await serving
+        await _Server(options).serve([listener])
 
 
 if __name__ == "__main__":

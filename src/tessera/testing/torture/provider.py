@@ -1,6 +1,5 @@
 """Live providers of the torture: plug-ins like any other, which speak HTTP to the simulator in ``upstream``."""
 
-import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -95,7 +94,7 @@ class Torture:
                 return response.status, found, timedelta(seconds=int(retry)) if retry else None
         except aiohttp.ClientConnectorError as error:
             raise Unavailable("They could not be reached") from error
-        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             raise Ambiguous("The connection was lost") from error
 
 

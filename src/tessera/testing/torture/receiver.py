@@ -1,6 +1,7 @@
 """A receiver of callbacks that refuses, hangs, redirects and hangs up, and keeps a book of everything that came.
 
-``POST /fine/...`` behaves as badly as receivers do, until ``POST /calm``; ``/never`` is always broken, ``/gone`` says so.
+``POST /fine/...`` behaves as badly as receivers do, until ``POST /calm``; ``/never`` is always broken, ``/gone`` has
+gone.
 """
 
 import asyncio

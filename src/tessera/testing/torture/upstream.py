@@ -33,8 +33,14 @@ SUBMIT = (
 )
 """How submissions go wrong; ``after`` means that the job was booked before."""
 
-POLL = (("429", 0.04), ("500 after", 0.03), ("drop after", 0.02), ("stall after", 0.01), ("half after", 0.02))
-POLL += (("garbage after", 0.02),)
+POLL = (
+    ("429", 0.04),
+    ("500 after", 0.03),
+    ("drop after", 0.02),
+    ("stall after", 0.01),
+    ("half after", 0.02),
+    ("garbage after", 0.02),
+)
 FILE = (("500 after", 0.04), ("drop after", 0.03), ("half after", 0.04), ("slow", 0.08))
 
 STALL = 20.0
@@ -122,7 +128,7 @@ class Upstream:
     async def file(self, request: web.Request) -> web.StreamResponse:
         job_id, index = request.match_info["id"], int(request.match_info["index"])
         mood = self._mood(FILE, "file", job_id, str(index))
-        if mood == "well" or mood == "slow":
+        if mood in {"well", "slow"}:
             await asyncio.sleep(0.5 if mood == "slow" else 0)
             return web.Response(body=self._working[job_id].files[index], content_type="image/png")
         return await self._answer(request, mood, {})

@@ -1,0 +1,94 @@
+"""PgQueuer for a worker, with leases that bind and an ear for the database going away.
+
+The library ends, repeats and keeps alive whatever job it is told of, drops one that it could not put back, and when the
+database goes away it waits for all its jobs before it says so. None of that may happen to a paid task:
+
+- only the holder of a job ends it, puts it back or renews its lease (``db/journal``);
+- only a job that was done leaves the queue; one that could not even be put back is taken over when its lease is over;
+- ``PgQueuer.shutdown`` is set at the first sign of a lost database, so that the worker can begin anew at once, while
+  the jobs that are held already go on.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from pgqueuer import PgQueuer
+from pgqueuer.db import AsyncpgPoolDriver
+from pgqueuer.models import Job, TracebackRecord
+from pgqueuer.queries import Queries
+from pgqueuer.types import JOB_STATUS, JobId
+
+from tessera.db import journal
+from tessera.db.connection import Database
+
+log = structlog.get_logger(__name__)
+
+
+def build(database: Database) -> PgQueuer:
+    """A queue without entrypoints yet; it runs once."""
+    driver = _Driver(database)
+    queries = _Leased(driver, database)
+    built = PgQueuer(connection=driver, queries=queries)
+    driver.lost = built.shutdown.set
+    queries.holder = built.qm.queue_manager_id
+    return built
+
+
+class _Driver(AsyncpgPoolDriver):
+    """The library's driver over our pool; ``lost`` is called when a statement fails."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database.pool)
+        self.lost: Callable[[], None] = lambda: None
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        with self._listening():
+            return await super().fetch(query, *args)
+
+    async def execute(self, query: str, *args: object) -> str:
+        with self._listening():
+            return await super().execute(query, *args)
+
+    async def notify(self, channel: str, payload: str) -> None:
+        with self._listening():
+            await super().notify(channel, payload)
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            # The jobs of this queue may go on for long; what it listened with is free for the next queue at once.
+            if self._listener_connection is not None:
+                self._listener_connection.terminate()
+                self._listener_connection = None
+            self.lost()
+            raise
+
+
+class _Leased(Queries):
+    """The library's queries; ``holder`` is the queue that asks."""
+
+    def __init__(self, driver: _Driver, database: Database) -> None:
+        super().__init__(driver)
+        self._database = database
+        self.holder: UUID | None = None
+
+    async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
+        done = [job.id for job, status, _ in job_status if status == "successful"]
+        if done and self.holder is not None:
+            await journal.done(self._database, done, self.holder)
+
+    async def retry_job(self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None) -> None:
+        try:
+            if self.holder is not None:
+                await journal.again(self._database, job.id, self.holder, delay)
+        except Exception as error:  # noqa: BLE001 - the library would drop the job for it; so it is taken over later
+            log.warning("job not put back, its lease runs out", kind=type(error).__name__, error=str(error))
+
+    async def update_heartbeat(self, job_ids: list[JobId]) -> None:
+        if self.holder is not None:
+            await journal.beat(self._database, list(set(job_ids)), self.holder)
