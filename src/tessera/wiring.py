@@ -5,6 +5,7 @@ import base64
 import os
 import secrets
 import shutil
+import tempfile
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,8 +27,9 @@ from tessera.dialects.gpt4o import Gpt4o
 from tessera.domain.admission import RateLimit
 from tessera.domain.asset import Asset
 from tessera.domain.errors import ConfigError, Invalid, TesseraError
+from tessera.domain.finding import Finding, Grade, note
 from tessera.domain.price import PriceList
-from tessera.engine import backup, queue
+from tessera.engine import backup, checkup, queue
 from tessera.engine.accounts import Accounts
 from tessera.engine.accounts import Welcome as Welcome  # noqa: PLC0414 - shown by whoever opens a House
 from tessera.engine.backup import Backup
@@ -52,6 +54,7 @@ from tessera.kit.outbound import Outbound, Policy, Refused, Resolve
 from tessera.providers import registry
 from tessera.providers.base import Provider
 from tessera.storage import names
+from tessera.storage import blocking
 from tessera.storage.base import Store
 from tessera.storage.links import Links
 from tessera.storage.local import LocalStore
@@ -197,8 +200,9 @@ class House:
         url = self.config.database_url
         if url is None:
             embedded = Embedded(self.config.data_dir / "postgres")
-            url = await asyncio.to_thread(embedded.start)
+            # Registered first and waited for even when canceled: a start that was given up must not leave a server behind.
             self._stack.push_async_callback(asyncio.to_thread, embedded.stop)
+            url = await blocking.run(embedded.start)
         if upgrade and await migrate(url, Queue(queue.VERSION, queue.install)):
             log.info("schema is up to date now")
         database = Database(url, size=self.config.database_pool)
@@ -240,13 +244,11 @@ class House:
         return providers
 
     def _build_intake(self) -> Intake:
-        with resources.files("tessera.contract").joinpath("prices.toml").open("rb") as file:
-            prices = PriceList(tomllib.load(file))
         limit = self.config.rate_limit
         return Intake(
             self.database,
             self.routes,
-            prices,
+            _prices(),
             check=self.check_url,
             limit=RateLimit(limit.count, limit.window) if limit else None,
             clock=self.clock,
@@ -311,6 +313,11 @@ class House:
         )
 
 
+def _prices() -> PriceList:
+    with resources.files("tessera.contract").joinpath("prices.toml").open("rb") as file:
+        return PriceList(tomllib.load(file))
+
+
 def _files(config: Config) -> Path:
     """Where a local store keeps its files."""
     return config.data_dir.resolve() / "files"
@@ -323,6 +330,59 @@ def _arm(plan: str) -> None:
     except ValueError as error:
         raise ConfigError(f"faults: {error}") from error
     log.warning("this process will stumble: it is a test", faults=plan)
+
+
+async def examine(config: Config, environ: Mapping[str, str]) -> list[Finding]:
+    """Look at every part of this gateway, running or not. Nothing is made or upgraded."""
+    house = House(config, work=False, environ=environ)
+    house.public_url = config.base_url
+    async with house._stack:
+        findings = await checkup.examined(
+            "database",
+            _examine_database(house),
+            "check TESSERA_DATABASE_URL; without one, postgres/log in the data folder",
+        )
+        findings += await checkup.examined(
+            "storage", _examine_storage(house), "check the data folder, or the settings of the bucket"
+        )
+    manifests = [(name, factory.manifest) for name, factory in registry.discover()]
+    findings += checkup.providers(manifests, environ)
+    return findings + checkup.models(manifests, environ, config.routes, _prices().models)
+
+
+async def _examine_database(house: House) -> list[Finding]:
+    config = house.config
+    if config.database_url is None and not (config.data_dir / "postgres" / "PG_VERSION").exists():
+        return [note("database", f"none yet in {config.data_dir}", "start the gateway once: it makes one")]
+    database = await house._open_database(upgrade=False)
+    found = await checkup.database(database, house.clock)
+    if any(each.name == "schema" and each.grade is Grade.GOOD for each in found):
+        for name, check in (
+            ("queue", checkup.queue(database)),
+            ("ledger", checkup.books(database)),
+            ("callbacks", checkup.callbacks(database, house.clock)),
+        ):
+            found += await checkup.examined(name, check, "see the log of the database")
+    return found
+
+
+async def _examine_storage(house: House) -> list[Finding]:
+    local = house.config.storage is StorageKind.LOCAL
+    if local and not house.config.data_dir.exists():
+        return [note("storage", f"{house.config.data_dir} is not there yet", "start the gateway once")]
+    store = await house._open_store(secrets.token_hex(32))
+    # The operator's own bucket may well be on a private network.
+    outbound = Outbound(Policy(allow_loopback=True, allow_private=True))
+    house._stack.push_async_callback(outbound.close)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+
+        async def fetch(url: str) -> bytes:
+            await outbound.download(url, folder / "fetched", max_bytes=1_000_000, timeout=15)
+            return await asyncio.to_thread((folder / "fetched").read_bytes)
+
+        # Links to a local store are answered by ourselves, and only while we run.
+        return await checkup.storage(store, folder, None if local else fetch)
 
 
 @asynccontextmanager

@@ -137,8 +137,8 @@ async def _book(shop: Workshop) -> Book:
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sequence=st.lists(steps, min_size=3, max_size=18))
-async def test_any_sequence_of_entries_adds_up(fresh_shop: OpenShop, sequence: list[tuple[str, int]]) -> None:
-    async with fresh_shop(Fake("sandbox")) as shop:
+async def test_any_sequence_of_entries_adds_up(open_shop: OpenShop, sequence: list[tuple[str, int]]) -> None:
+    async with open_shop(Fake("sandbox")) as shop:
         book = await _book(shop)
         await book.grant(5000)
         for name, argument in sequence:

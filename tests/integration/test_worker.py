@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from tests.integration.workshop import OpenShop
@@ -79,7 +80,7 @@ async def test_what_does_not_end_while_draining_is_left_to_the_next(open_shop: O
         task_id = await first.order()
         async with asyncio.timeout(PATIENCE):
             await fake.called.get()
-    assert (await_state := fake.jobs) == [], await_state
+    assert not fake.jobs
     hold.set()
     ended = passed("run.finished")
     async with open_shop(fake, work=True) as second:
@@ -105,9 +106,10 @@ async def test_a_process_without_patience_leaves_its_jobs_to_be_found(open_shop:
         await second.check()
 
 
-async def test_two_workers_share_the_queue_and_no_task(open_shop: OpenShop, passed: Passed) -> None:
+async def test_two_workers_share_the_queue_and_no_task(open_shop: OpenShop, passed: Passed, tmp_path: Path) -> None:
     fake, ended = Fake("sandbox"), passed("run.finished")
-    async with open_shop(fake, work=True) as first, open_shop(fake, work=True) as second:
+    terms = {"work": True, "data_dir": tmp_path / "files of both"}
+    async with open_shop(fake, **terms) as first, open_shop(fake, **terms) as second:
         ids = await asyncio.gather(*(shop.order() for shop in (first, second) for _ in range(30)))
         for _ in ids:
             await ended.next()

@@ -46,6 +46,7 @@ SAMPLES: dict[str, str] = {
     "bootstrap_test_key": "tsk_test_hunter2-abcdefgh",
     "bootstrap_live_key": "tsk_live_hunter2-abcdefgh",
     "bootstrap_webhook_secret": WEBHOOK_SECRET,
+    "metrics_token": "hunter2-" * 4,
 }
 """A good value for every secret."""
 

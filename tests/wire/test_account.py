@@ -204,7 +204,7 @@ async def test_a_live_key_without_a_provider_is_told_what_to_set(desk: Desk) -> 
 
 
 async def test_over_the_rate_limit_is_a_real_429_with_the_time_to_wait(open_desk: OpenDesk, ticker: Ticker) -> None:
-    async with open_desk(rate_limit="20/10s", now=ticker) as desk:
+    async with open_desk(rate_limit="20/10s", now=ticker, work=False) as desk:
         for _ in range(19):
             await desk.submit()
         ticker.advance(4)

@@ -24,8 +24,7 @@ REAL = ("/v1/", "/healthz", "/readyz", "/openapi.json", "/metrics")
 """Paths of ours, where the HTTP status says what happened."""
 
 LEAKS = re.compile(
-    rb"<html|<!doctype|traceback|litestar|msgspec|asyncpg|uvicorn|site-packages|[.]py\b|select |nonetype|errno|0x[0-9a-f]",
-    re.IGNORECASE,
+    rb"<html|<!doctype|traceback|litestar|msgspec|asyncpg|uvicorn|site-packages|[.]py\b|select|nonetype|errno|0x[0-9a]"
 )
 
 
@@ -110,7 +109,7 @@ async def test_every_fault_of_ours_is_told_in_two_words(open_desk: OpenDesk) -> 
 
 def hold(what: str, path: str, answer: Answer, *, served: bool) -> None:
     """The transport rule and the shape, whatever was asked."""
-    found = LEAKS.search(answer.body) if not path.startswith(("/openapi", "/metrics")) else None
+    found = LEAKS.search(answer.body.lower()) if not path.startswith(("/openapi", "/metrics")) else None
     assert not found, f"{what} shows {found}"
     assert answer.headers["X-Content-Type-Options"] == "nosniff", what
     assert "Server" not in answer.headers, what

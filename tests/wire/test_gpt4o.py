@@ -545,7 +545,7 @@ async def test_a_link_needs_a_task_of_the_last_14_days(open_desk: OpenDesk, tick
         for body in ({"taskId": task_id, "url": url}, {"url": url}):
             answer = await desk.post(DOWNLOAD, body)
             assert answer.json == refused(422, "Temporarily supports records within 14 days")
-        assert (await desk.fetch(url)).status == 404
+        assert (await desk.fetch(url)).status == 410
 
 
 async def test_a_link_needs_a_result_of_that_very_task(desk: Desk) -> None:

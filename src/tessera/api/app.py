@@ -26,6 +26,7 @@ def build(house: House) -> Litestar:
         ],
         exception_handlers=errors.HANDLERS,
         openapi_config=None,
+        logging_config=None,  # the process has its own
         # Bodies are capped by the operation that reads them, while it reads.
         request_max_body_size=None,
     )

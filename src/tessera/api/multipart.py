@@ -48,7 +48,7 @@ async def receive(chunks: AsyncIterator[bytes], content_type: str, path: Path, *
         raise Invalid("Content-Type: must be multipart/form-data with a boundary", field="Content-Type")
     reader = _Reader(path, file_cap)
     try:
-        parser = MultipartParser(boundary, reader.callbacks())
+        parser = MultipartParser(boundary, reader.callbacks(), max_header_size=HEADER_CAP)
         async for chunk in chunks:
             parser.write(chunk)
             if reader.pending >= BUFFER:
@@ -116,15 +116,9 @@ class _Reader:
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
-        self._check_header()
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
-        self._check_header()
-
-    def _check_header(self) -> None:
-        if len(self._name) + len(self._value) > HEADER_CAP:
-            raise Invalid("The form has a part with an over-long header")
 
     def _header_end(self) -> None:
         self._headers[bytes(self._name).lower()] = bytes(self._value)

@@ -35,16 +35,13 @@ class Native:
     async def deliveries(self, request: HttpRequest) -> HttpResponse:
         key = await self.keys(request)
         query = request.query_params
-        task_id, state = query.get("taskId"), query.get("state")
-        if state is not None and state not in DeliveryState:
-            raise Invalid(f"state: must be one of {', '.join(DeliveryState)}", field="state")
+        task_id, state = query.get("taskId"), _state(request)
         if task_id is not None:
             task = await self._own_task(key, task_id)
             found = await webhooks.of_task(self.house.database, task.id)
             found = [each for each in found if state is None or each.state == state]
         else:
-            chosen = DeliveryState(state) if state else None
-            found = await webhooks.of_account(self.house.database, key.account_id, state=chosen, limit=_limit(request))
+            found = await webhooks.of_account(self.house.database, key.account_id, state=state, limit=_limit(request))
         return success([native.delivery(each) for each in found])
 
     async def delivery(self, request: HttpRequest, delivery_id: str) -> HttpResponse:
@@ -77,9 +74,17 @@ class Native:
         return delivery
 
 
+def _state(request: HttpRequest) -> DeliveryState | None:
+    state = request.query_params.get("state")
+    try:
+        return None if state is None else DeliveryState(state)
+    except ValueError:
+        raise Invalid(f"state: must be one of {', '.join(DeliveryState)}", field="state") from None
+
+
 def _limit(request: HttpRequest) -> int:
     text = request.query_params.get("limit", "50")
-    if not (text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST):
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST):
         raise Invalid(f"limit: a whole number from 1 to {MOST}", field="limit")
     return int(text)
 

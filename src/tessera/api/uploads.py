@@ -16,7 +16,7 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 
 from tessera.api.auth import Keys
-from tessera.api.http import NOSNIFF, UPLOADS, HttpRequest, HttpResponse, answer, body, stream
+from tessera.api.http import NOSNIFF, UPLOADS, HttpRequest, HttpResponse, TooLarge, answer, body, stream
 from tessera.api.multipart import Form, receive
 from tessera.contract.envelope import UPLOAD_JSON, encode
 from tessera.db import assets
@@ -59,7 +59,10 @@ class Uploads:
     async def base64(self, request: HttpRequest) -> HttpResponse:
         key = await self.keys(request)
         cap = self.house.config.base64_max_bytes
-        wire = dialect.base64_body(await body(request, cap * 4 // 3 + JSON_OVERHEAD))
+        try:
+            wire = dialect.base64_body(await body(request, cap * 4 // 3 + JSON_OVERHEAD))
+        except TooLarge as error:
+            raise TooLarge(cap, "base64Data") from error
         head = DATA_URL.match(wire.base64Data)
         async with self._folder() as folder:
             path = folder / "upload"
@@ -73,8 +76,11 @@ class Uploads:
         key = await self.keys(request)
         cap = self.house.config.upload_max_bytes
         async with self._folder() as folder:
-            chunks = stream(request, cap + FORM_OVERHEAD, "file")
-            form = await receive(chunks, request.headers.get("content-type", ""), folder / "upload", file_cap=cap)
+            chunks, kind = stream(request, cap + FORM_OVERHEAD), request.headers.get("content-type", "")
+            try:
+                form = await receive(chunks, kind, folder / "upload", file_cap=cap)
+            except TooLarge as error:
+                raise TooLarge(cap, "file") from error
             path, folder_name, name = _parts(form)
             return await self._keep(key, path, folder_name, name, form.file_name or "", form.media_type or "")
 

@@ -20,10 +20,8 @@ app = typer.Typer(help="Credits: balances and their ledger.", no_args_is_help=Tr
 
 Who = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Name or id of the account.", show_default=False)]
 
-PROVABLE = 200_000
-"""Entries that are added up here at most."""
-
-TRIES = 5
+MOST = 200_000
+"""Entries that are listed at most."""
 
 
 class Entry(Protocol):
@@ -46,7 +44,7 @@ class Entry(Protocol):
 class Ledger(Protocol):
     """Where balances and entries are read."""
 
-    async def balance(self, account: Account, mode: Mode) -> int: ...
+    async def audit(self, account: Account, mode: Mode) -> tuple[int, int, int]: ...
     async def entries(self, account: Account, mode: Mode, *, limit: int) -> Sequence[Entry]: ...
 
 
@@ -63,11 +61,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Book:
-    """A balance and the entries behind it, newest first; ``total`` is their sum, None where they are too many."""
+    """A balance, the sum and number of all entries behind it, and the newest of them."""
 
     mode: Mode
     balance: int
-    total: int | None
+    total: int
     count: int
     lines: list[Line]
 
@@ -109,7 +107,7 @@ def grant(
 def show_one(
     account: Who,
     mode: Annotated[Mode | None, typer.Option(help="One purse only. (Default: both.)", show_default=False)] = None,
-    entries: Annotated[int, typer.Option(min=0, max=PROVABLE, help="How many of the newest entries to list.")] = 10,
+    entries: Annotated[int, typer.Option(min=0, max=MOST, help="How many of the newest entries to list.")] = 10,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -128,24 +126,14 @@ def show_one(
     else:
         for book in books:
             _print(owner, book)
-    if any(book.total not in (None, book.balance) for book in books):
+    if any(book.total != book.balance for book in books):
         raise Fail("The balance is not the sum of the entries: this must not happen, please report it.")
 
 
 async def _read(ledger: Ledger, owner: Account, mode: Mode, entries: int) -> Book:
-    """The balance and the entries of one moment, as far as the account holds still for it."""
-    for _ in range(TRIES):
-        balance = await ledger.balance(owner, mode)
-        rows = await ledger.entries(owner, mode, limit=PROVABLE + 1)
-        if balance == await ledger.balance(owner, mode):
-            break
-    return Book(
-        mode=mode,
-        balance=balance,
-        total=sum(row.amount for row in rows) if len(rows) <= PROVABLE else None,
-        count=len(rows),
-        lines=[_line(row) for row in rows[:entries]],
-    )
+    balance, total, count = await ledger.audit(owner, mode)
+    rows = await ledger.entries(owner, mode, limit=entries)
+    return Book(mode=mode, balance=balance, total=total, count=count, lines=[_line(row) for row in rows])
 
 
 def _line(row: Entry) -> Line:
@@ -161,8 +149,6 @@ def _print(owner: Account, book: Book) -> None:
 
 
 def _proof(book: Book) -> str:
-    if book.total is None:
-        return f"[dim]more than {PROVABLE:,} entries, not added up here[/]"
     if book.total == book.balance:
         return f"[green]= sum of {book.count:,} entries[/]"
     return f"[bold red]but {book.count:,} entries sum up to {show_credits(book.total)}[/]"
@@ -172,8 +158,8 @@ def _data(book: Book) -> dict[str, object]:
     return {
         "mode": book.mode.value,
         "balance": in_credits(book.balance),
-        "sum_of_entries": in_credits(book.total) if book.total is not None else None,
-        "proven": book.total == book.balance if book.total is not None else None,
+        "sum_of_entries": in_credits(book.total),
+        "proven": book.total == book.balance,
         "entries": [
             {"id": line.id, "at": line.at, "kind": line.kind, "amount": in_credits(line.amount), "about": line.about}
             for line in book.lines

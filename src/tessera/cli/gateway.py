@@ -123,5 +123,6 @@ def _secrets(config: Config) -> Iterator[str]:
         value = getattr(config, name)
         if setting.secret and isinstance(value, str):
             yield value
-            yield urlsplit(value).password or ""
+    if config.database_url is not None:  # the whole of it is masked already, but errors name its parts
+        yield urlsplit(config.database_url).password or ""
     yield from (value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper()))

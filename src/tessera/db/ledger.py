@@ -185,6 +185,20 @@ async def entries(database: Database, account_id: str, mode: Mode, *, limit: int
     return [Entry(**row) for row in rows]
 
 
+async def audit(database: Database, account_id: str, mode: Mode) -> tuple[int, int, int]:
+    """The balance of a wallet, the sum of its entries and their number, read at one moment."""
+    row = await database.pool.fetchrow(
+        """
+        SELECT w.balance, coalesce(sum(l.amount), 0)::bigint AS total, count(l.id) AS entries
+        FROM wallets w LEFT JOIN ledger l ON l.account_id = w.account_id AND l.mode = w.mode
+        WHERE w.account_id = $1 AND w.mode = $2 GROUP BY w.balance
+        """,
+        account_id,
+        mode.value,
+    )
+    return (row["balance"], row["total"], row["entries"]) if row else (0, 0, 0)
+
+
 async def anomalies(database: Database, *, timeout: float = 60.0) -> list[str]:
     """Wallets whose balance is not the sum of their ledger, in words; an empty list is the promise kept.
 

@@ -29,33 +29,27 @@ decode = msgspec.json.Decoder(Request).decode
 
 
 async def insert(connection: Connection, tasks: Sequence[Task]) -> None:
-    """Write new tasks with the holds that pay for them, in one statement."""
+    """Write new tasks with the holds that pay for them, in one statement.
+
+    They travel as one document, in which a request is already the text that its column holds: both sides are done
+    with it sooner than with an array for each column.
+    """
     await connection.execute(
         """
-        WITH t AS (
+        WITH n AS MATERIALIZED (
+            SELECT * FROM json_to_recordset($1) AS n (
+                id text, account_id text, key_id text, mode text, family text, operation text, model text, request text,
+                params text, callback_url text, fallback text, price bigint, created_at timestamptz
+            )
+        ), t AS (
             INSERT INTO tasks (id, account_id, key_id, mode, family, operation, model, request, params,
                                callback_url, fallback, price, created_at)
-            SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                                 $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::timestamptz[])
+            SELECT * FROM n
         )
         INSERT INTO ledger (account_id, mode, kind, amount, task_id, created_at)
-        SELECT account_id, mode, 'hold', -price, id, created_at
-        FROM unnest($1::text[], $2::text[], $4::text[], $12::bigint[], $13::timestamptz[])
-            AS n (id, account_id, mode, price, created_at)
+        SELECT account_id, mode, 'hold', -price, id, created_at FROM n
         """,
-        [task.id for task in tasks],
-        [task.account_id for task in tasks],
-        [task.key_id for task in tasks],
-        [task.mode.value for task in tasks],
-        [task.family for task in tasks],
-        [task.operation for task in tasks],
-        [task.model for task in tasks],
-        [encode(task.request).decode() for task in tasks],
-        [task.params for task in tasks],
-        [task.callback_url for task in tasks],
-        [task.fallback for task in tasks],
-        [task.price for task in tasks],
-        [task.created_at for task in tasks],
+        encode(tasks).decode(),
     )
 
 

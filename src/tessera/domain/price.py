@@ -26,6 +26,11 @@ class PriceList:
     def __init__(self, data: Mapping[str, object]) -> None:
         self._prices = {model: _price(model, entry) for model, entry in data.items()}
 
+    @property
+    def models(self) -> frozenset[str]:
+        """The models that have a price."""
+        return frozenset(self._prices)
+
     def quote(self, draft: Draft) -> int:
         """Milli-credits for this request. Raises NoProvider for a model without a price: none is free by mistake."""
         price = self._prices.get(draft.model)

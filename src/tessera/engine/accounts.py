@@ -190,6 +190,10 @@ class Accounts:
         """Milli-credits that are free to spend."""
         return await ledger.balance(self._database, account.id, mode)
 
+    async def audit(self, account: Account, mode: Mode) -> tuple[int, int, int]:
+        """Balance, sum of the ledger's entries (equal to it, always) and their number."""
+        return await ledger.audit(self._database, account.id, mode)
+
     async def entries(self, account: Account, mode: Mode, *, limit: int = 50) -> list[ledger.Entry]:
         return await ledger.entries(self._database, account.id, mode, limit=limit)
 

@@ -102,7 +102,7 @@ class Intake:
         self._limit = limit
         self._clock = clock
         self._ids = ids
-        self._commit: Batch[Order, Ticket] = Batch(self._accept_all, limit=int(__import__("os").environ.get("XLIM","128")), lanes=int(__import__("os").environ.get("XLANES","1")))
+        self._commit: Batch[Order, Ticket] = Batch(self._accept_all, limit=128)
 
     async def accept(self, draft: Draft, key: ApiKey, idempotency_key: str | None = None) -> Ticket:
         """A task for this request, durable when this returns.

@@ -104,10 +104,12 @@ def houses(database_url: str, make_config: MakeConfig) -> OpenHouse:
     ) -> AsyncIterator[House]:
         made = make_config(**{"database_url": database_url, **settings})
         opened = House(made, work=work, environ={}, provided=provided, now=now, tracer=tracer, resolver=resolver)
-        async with opened as house:
-            yield house
-        for provider in (provided or {}).values():
-            await provider.close()
+        try:
+            async with opened as house:
+                yield house
+        finally:
+            for provider in (provided or {}).values():
+                await provider.close()
 
     return open_one
 

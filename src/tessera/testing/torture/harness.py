@@ -10,7 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -19,13 +19,17 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
-from tessera import config
+from tessera import config, wiring
+from tessera.config import Config
 from tessera.db import audit
 from tessera.db.connection import Database
 from tessera.db.migrate import Queue, migrate
 from tessera.db.standalone import HOST, Standalone
+from tessera.domain.errors import NotFound
 from tessera.domain.task import Mode
 from tessera.engine import queue
+from tessera.testing import s3_server
+from tessera.testing.s3_server import S3Server
 from tessera.testing.torture.books import Books, House, ReceiverBook, UpstreamBook
 from tessera.testing.torture.children import Child
 from tessera.testing.torture.clients import Clients
@@ -61,7 +65,8 @@ class Ordeal:
     """What is done to the gateway. ``seconds`` is how long chaos reigns, ``settle`` how long all may take to end then.
 
     ``heartbeat`` is the lease of a job in seconds, ``lease`` the bound of a take-over, ``every`` the mean time between
-    two blows.
+    two blows. ``rate`` is the rate limit, ``s3`` stores in a bucket of an S3 server of its own. With ``quick`` the
+    provider behaves, and every job takes so many seconds.
     """
 
     seed: int = 1
@@ -76,6 +81,9 @@ class Ordeal:
     deadline: float = 25.0
     late: float = 5.0
     restarts: int = 2
+    rate: str = "0"
+    s3: bool = False
+    quick: float | None = None
 
 
 FULL = Ordeal()
@@ -99,7 +107,7 @@ class Field:
     """Everything that runs. ``say`` is told what happens."""
 
     ordeal: Ordeal
-    folder: Path
+    settings: "Settings"
     say: Callable[[str], None]
     random: Random
     server: Standalone
@@ -150,8 +158,9 @@ async def opened(ordeal: Ordeal, folder: Path, say: Callable[[str], None]) -> As
         stack.push_async_callback(asyncio.to_thread, server.stop)
         url = await asyncio.to_thread(server.start)
         database = await _prepare(url, stack)
-        http = await stack.enter_async_context(aiohttp.ClientSession())
-        ground = _lay_out(ordeal, folder, say, server, database, http, url)
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+        bucket = stack.enter_context(s3_server.serve(folder / "s3")) if ordeal.s3 else None
+        ground = _lay_out(folder, say, server, database, http, Settings(ordeal, folder, url, bucket))
         for child in (ground.upstream, ground.receiver):
             stack.push_async_callback(child.close)
             await child.start()
@@ -171,39 +180,64 @@ async def _prepare(url: str, stack: AsyncExitStack) -> Database:
     return database
 
 
-def environ(ordeal: Ordeal, folder: Path, url: str, port: int) -> dict[str, str]:
-    """The settings of the gateway's processes."""
-    return {
-        "TESSERA_DATABASE_URL": url,
-        "TESSERA_DATABASE_POOL": "10",
-        "TESSERA_DATA_DIR": str(folder / "data"),
-        "TESSERA_PORT": str(port),
-        "TESSERA_RATE_LIMIT": "0",
-        "TESSERA_HEARTBEAT_SECONDS": f"{ordeal.heartbeat:g}",
-        "TESSERA_DEQUEUE_SECONDS": "0.5",
-        "TESSERA_DRAIN_SECONDS": "3",
-        "TESSERA_TASK_DEADLINE": f"{ordeal.deadline:g}s",
-        "TESSERA_LATE_WINDOW": f"{ordeal.late:g}s",
-        "TESSERA_WEBHOOK_TIMEOUT": "1s",
-        "TESSERA_WEBHOOK_SCHEDULE": ",".join(SCHEDULE),
-        "TESSERA_BOOTSTRAP_LIVE_KEY": API_KEY,
-        "TESSERA_BOOTSTRAP_WEBHOOK_SECRET": SECRET,
-        "TESSERA_LOG_LEVEL": "info",
-    }
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the gateway's processes are told by their environment."""
+
+    ordeal: Ordeal
+    folder: Path
+    url: str
+    bucket: S3Server | None
+
+    def environ(self, port: int) -> dict[str, str]:
+        """For processes whose links lead to ``port``."""
+        ordeal = self.ordeal
+        return {
+            "TESSERA_DATABASE_URL": self.url,
+            "TESSERA_DATABASE_POOL": "10",
+            "TESSERA_DATA_DIR": str(self.folder / "data"),
+            "TESSERA_PORT": str(port),
+            "TESSERA_RATE_LIMIT": ordeal.rate,
+            "TESSERA_HEARTBEAT_SECONDS": f"{ordeal.heartbeat:g}",
+            "TESSERA_DEQUEUE_SECONDS": "0.5",
+            "TESSERA_DRAIN_SECONDS": "3",
+            "TESSERA_TASK_DEADLINE": f"{ordeal.deadline:g}s",
+            "TESSERA_LATE_WINDOW": f"{ordeal.late:g}s",
+            "TESSERA_WEBHOOK_TIMEOUT": "1s",
+            "TESSERA_WEBHOOK_SCHEDULE": ",".join(SCHEDULE),
+            "TESSERA_BOOTSTRAP_LIVE_KEY": API_KEY,
+            "TESSERA_BOOTSTRAP_WEBHOOK_SECRET": SECRET,
+            **self._storage(),
+        }
+
+    def _storage(self) -> dict[str, str]:
+        if self.bucket is None:
+            return {}
+        return {
+            "TESSERA_STORAGE": "s3",
+            "TESSERA_S3_ENDPOINT": self.bucket.endpoint,
+            "TESSERA_S3_BUCKET": self.bucket.bucket,
+            "TESSERA_S3_ACCESS_KEY_ID": self.bucket.access_key_id,
+            "TESSERA_S3_SECRET_ACCESS_KEY": self.bucket.secret_access_key,
+        }
+
+    def config(self) -> Config:
+        return config.load(self.environ(1))
 
 
 def _lay_out(
-    ordeal: Ordeal,
     folder: Path,
     say: Callable[[str], None],
     server: Standalone,
     database: Database,
     http: aiohttp.ClientSession,
-    url: str,
+    settings: Settings,
 ) -> Field:
+    ordeal = settings.ordeal
     logs, seed = folder / "logs", str(ordeal.seed)
+    manners = [seed] if ordeal.quick is None else [seed, f"{ordeal.quick:g}"]
     logs.mkdir(parents=True)
-    upstream = Child(role="upstream", name="upstream", arguments=lambda _: [seed], environ={}, folder=logs)
+    upstream = Child(role="upstream", name="upstream", arguments=lambda _: manners, environ={}, folder=logs)
     receiver = Child(role="receiver", name="receiver", arguments=lambda _: [seed, SECRET], environ={}, folder=logs)
 
     def where(actor: str) -> list[str]:
@@ -217,7 +251,7 @@ def _lay_out(
             role="api",
             name=f"api-{number}",
             arguments=where,
-            environ=environ(ordeal, folder, url, port),
+            environ=settings.environ(port),
             folder=logs,
             plan=lambda: _api_plan(chance),
         )
@@ -228,7 +262,7 @@ def _lay_out(
             role="worker",
             name=f"worker-{number}",
             arguments=where,
-            environ=environ(ordeal, folder, url, ports[0]),
+            environ=settings.environ(ports[0]),
             folder=logs,
             plan=lambda: _worker_plan(chance, places),
         )
@@ -236,7 +270,7 @@ def _lay_out(
     ]
     return Field(
         ordeal=ordeal,
-        folder=folder,
+        settings=settings,
         say=say,
         random=Random(f"{ordeal.seed} blows"),
         server=server,
@@ -283,7 +317,7 @@ def _api_plan(chance: Random) -> str | None:
 
 async def _chaos(ground: Field, clients: Clients) -> None:
     """Clients work while blows fall; the last blow falls when the last client is done."""
-    await _endow(ground)
+    await endow(ground)
     beating = asyncio.create_task(_beat(ground))
     try:
         async with asyncio.timeout(ground.ordeal.seconds * 3 + 60):
@@ -293,10 +327,9 @@ async def _chaos(ground: Field, clients: Clients) -> None:
         await asyncio.gather(beating, return_exceptions=True)
 
 
-async def _endow(ground: Field) -> None:
+async def endow(ground: Field) -> None:
     """Credits for the account that the first start has made."""
-    settings = config.load(environ(ground.ordeal, ground.folder, ground.database.url, 1))
-    async with open_accounts(settings) as accounts:
+    async with open_accounts(ground.settings.config()) as accounts:
         account = await accounts.find(DEFAULT_ACCOUNT)
         await accounts.grant(account, Mode.LIVE, CREDITS, "for the torture")
 
@@ -407,8 +440,7 @@ async def _fetch(ground: Field, child: Child, kind: type[B]) -> B:
 async def _house(ground: Field) -> House:
     database = ground.database
     assets = await audit.assets(database)
-    root = ground.folder / "data" / "files"
-    lies = await asyncio.to_thread(_hashes, root, [asset.key for asset in assets])
+    lies = await _bytes(ground, [asset.key for asset in assets])
     return House(
         tasks=await audit.tasks(database),
         attempts=await audit.attempts(database),
@@ -422,9 +454,17 @@ async def _house(ground: Field) -> House:
     )
 
 
-def _hashes(root: Path, keys: list[str]) -> dict[str, str]:
-    paths = {key: root / key for key in keys}
-    return {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items() if path.is_file()}
+async def _bytes(ground: Field, keys: list[str]) -> dict[str, str]:
+    """SHA-256 of what really lies under these keys, as the gateway itself would read it."""
+    found = {}
+    async with wiring.House(ground.settings.config(), work=False, environ={}, provided={}) as house:
+        for key in keys:
+            digest = hashlib.sha256()
+            with suppress(NotFound):
+                async for chunk in house.store.read(key):
+                    digest.update(chunk)
+                found[key] = digest.hexdigest()
+    return found
 
 
 def _faults(ground: Field) -> Counter[str]:

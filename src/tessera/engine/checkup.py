@@ -1,0 +1,195 @@
+"""The parts of a gateway looked at one by one, by whoever wants to know what is wrong with it.
+
+A check answers findings and raises nothing that belongs to the part that it looks at; ``examined`` is where an error
+becomes a finding. Nothing is changed, but for a small file that the storage is given and asked to forget.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from tessera.db import ledger, stats
+from tessera.db.connection import Database
+from tessera.db.migrate import head
+from tessera.domain.errors import StorageError
+from tessera.domain.finding import Finding, bad, good, note
+from tessera.kit.clock import Clock, system
+from tessera.providers.base import Manifest
+from tessera.storage.base import Store
+
+SANDBOX = "sandbox"
+ANY = "*"
+
+SKEW = timedelta(seconds=2)
+"""More than this between our clock and the database's, and deadlines and signatures begin to be wrong."""
+
+LATE = timedelta(minutes=5)
+"""A job that is due for so long has no worker."""
+
+LATELY = timedelta(days=1)
+
+BUSY = 0.1
+"""From this share of failed callbacks on it is no single receiver's bad day."""
+
+
+async def examined(name: str, check: Awaitable[Iterable[Finding]], advice: str) -> list[Finding]:
+    """The findings of a check, or that it could not be made."""
+    try:
+        return list(await check)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a part is what we are here to tell
+        text = " ".join(str(error).split()) or "no answer"
+        return [bad(name, f"{type(error).__name__}: {text}", advice)]
+
+
+async def database(database: Database, clock: Clock) -> list[Finding]:
+    """Reachable, the schema, how durable a commit is, and whose clock is right."""
+    before = clock()
+    server = await stats.server(database)
+    after = clock()
+    middle = before + (after - before) / 2
+    return [
+        good("database", f"PostgreSQL {server.version} answers"),
+        _schema(server.revision),
+        _durability(server.settings),
+        _clocks(abs(server.now - middle), after - before),
+    ]
+
+
+def _schema(revision: str | None) -> Finding:
+    if revision is None:
+        return note("schema", "there is none yet", "start the gateway once: it makes the schema")
+    if revision < head():
+        return note("schema", f"{revision}, this program knows {head()}", "start the gateway: it upgrades the schema")
+    if revision > head():
+        return bad("schema", f"{revision}, newer than the {head()} of this program", "run the newer Tessera here, too")
+    return good("schema", revision)
+
+
+def _durability(settings: Mapping[str, str]) -> Finding:
+    off = sorted(name for name, value in settings.items() if value == "off")
+    if off:
+        return bad(
+            "durability",
+            f"{', '.join(off)} {'is' if len(off) == 1 else 'are'} off: an accepted task can be lost in a power cut",
+            f"turn {'it' if len(off) == 1 else 'them'} on in the database's configuration",
+        )
+    return good("durability", ", ".join(f"{name} {value}" for name, value in sorted(settings.items())))
+
+
+def _clocks(apart: timedelta, took: timedelta) -> Finding:
+    # What the question itself took is no error of a clock.
+    apart = max(timedelta(0), apart - took / 2)
+    if apart > SKEW:
+        return bad(
+            "clock", f"{apart.total_seconds():.1f} s apart from the database's", "synchronise both with NTP or chrony"
+        )
+    return good("clock", f"{apart.total_seconds() * 1000:.0f} ms apart from the database's")
+
+
+async def queue(database: Database) -> list[Finding]:
+    jobs = await stats.jobs(database)
+    total = sum(each.count for each in jobs)
+    due = max((each.due for each in jobs if each.status == "queued"), default=0.0)
+    if due > LATE.total_seconds():
+        text = f"{total} jobs, the oldest due since {due / 60:.0f} minutes"
+        return [bad("queue", text, "run `tessera serve` or `tessera worker`")]
+    return [good("queue", f"{total} jobs" + (f", the oldest due since {due:.0f} s" if due else ""))]
+
+
+async def books(database: Database) -> list[Finding]:
+    found = await ledger.anomalies(database)
+    if found:
+        text = f"{len(found)} balances are not the sum of their entries: {found[0]}"
+        return [bad("ledger", text, "grant nothing and restore nothing: keep a backup, and report it")]
+    return [good("ledger", "every balance is the sum of its entries")]
+
+
+async def callbacks(database: Database, clock: Clock) -> list[Finding]:
+    failing = await stats.failing(database, clock() - LATELY)
+    if not failing:
+        return [good("callbacks", "none has failed for good within a day")]
+    worst = failing[0]
+    text = f"{worst.failed} of {worst.total} of {worst.account} have failed for good within a day"
+    advice = f"tessera webhooks list --state failed --account {worst.account}"
+    share = worst.failed / worst.total
+    return [bad("callbacks", text, advice) if share >= BUSY else note("callbacks", text, advice)]
+
+
+async def storage(store: Store, folder: Path, fetch: Callable[[str], Awaitable[bytes]] | None) -> list[Finding]:
+    """Write, read, delete; with ``fetch`` (where others serve the links) that a presigned link is accepted."""
+    key, body = f"check/{secrets.token_hex(8)}.txt", secrets.token_hex(512).encode()
+    path = folder / "check.txt"
+    path.write_bytes(body)
+    await store.put(key, path, media_type="text/plain")
+    try:
+        read = b"".join([chunk async for chunk in store.read(key)])
+        if hashlib.sha256(read).digest() != hashlib.sha256(body).digest():
+            raise StorageError("what was read is not what was written")
+        findings = [good("storage", "write, read and delete")]
+        if fetch is not None:
+            findings.append(await _link(store, key, body, fetch))
+    finally:
+        await store.delete([key])
+    return findings
+
+
+async def _link(store: Store, key: str, body: bytes, fetch: Callable[[str], Awaitable[bytes]]) -> Finding:
+    url = store.sign(key, expires=timedelta(minutes=1), now=system())
+    advice = "check the endpoint, the region and the key of the bucket, and this machine's clock"
+    try:
+        same = await fetch(url) == body
+    except Exception as error:  # noqa: BLE001 - a link that is refused is the finding
+        return bad("direct links", f"a presigned link was not accepted: {error}", advice)
+    if not same:
+        return bad("direct links", "a presigned link brought something else", advice)
+    return good("direct links", "a presigned link is accepted")
+
+
+def providers(manifests: Sequence[tuple[str, Manifest]], environ: Mapping[str, str]) -> list[Finding]:
+    """Which are on, and what the others wait for."""
+    found = []
+    for name, manifest in sorted(manifests):
+        missing = [variable for variable in manifest.environment if not environ.get(variable)]
+        if missing:
+            found.append(note(f"provider {name}", "off", f"set {' and '.join(missing)} to turn it on"))
+        else:
+            models = ", ".join(sorted(set(manifest.models) - {ANY})) or "every model"
+            found.append(good(f"provider {name}", f"on, for {models}"))
+    return found
+
+
+def models(
+    manifests: Sequence[tuple[str, Manifest]],
+    environ: Mapping[str, str],
+    routes: Mapping[str, Sequence[str]],
+    priced: frozenset[str],
+) -> list[Finding]:
+    """Routes that lead nowhere, models that no live key can use, models without a price."""
+    on = {name: each for name, each in manifests if all(environ.get(variable) for variable in each.environment)}
+    live = {name: each for name, each in on.items() if name != SANDBOX}
+    findings = [_route(model, route, live) for model, route in sorted(routes.items())]
+    for model in sorted(priced - routes.keys()):
+        serving = sorted(name for name, each in live.items() if {model, ANY} & each.models.keys())
+        if serving:
+            findings.append(good(f"model {model}", f"runs on {', '.join(serving)}"))
+        else:
+            could = {v for n, each in manifests if {model, ANY} & each.models.keys() for v in each.environment}
+            advice = f"set one of {', '.join(sorted(could))}" if could else "install a provider that serves it"
+            findings.append(note(f"model {model}", "no provider: live keys are refused, test keys work", advice))
+    # A model that is only a fallback needs none: the price is that of the model that was asked for.
+    if unpriced := sorted(routes.keys() - priced):
+        text = f"none for {', '.join(unpriced)}: asked for by name, they are refused"
+        findings.append(note("prices", text, "add them to the price list, unless they are only fallbacks"))
+    else:
+        findings.append(good("prices", f"{len(priced)} models have one"))
+    return findings
+
+
+def _route(model: str, route: Sequence[str], live: Mapping[str, Manifest]) -> Finding:
+    lost = sorted({hop.partition(":")[0] for hop in route} - live.keys())
+    if lost:
+        advice = f"turn {' and '.join(lost)} on, or take it out of the route"
+        return bad(f"model {model}", f"its route names {', '.join(lost)}, which is not on here", advice)
+    return good(f"model {model}", f"runs on {', '.join(route)}")
