@@ -10,13 +10,15 @@ import pytest
 import pytest_asyncio
 from tests.security.hostile import NAMES, PAGES
 from tests.security.internet import WEB, Internet, hasten, internet
-from tests.wire.conftest import served
+from tests.wire.conftest import open_desk, served
 from tests.wire.desk import Desk, seated
 
 from tessera.providers.fake import Fake
 from tessera.testing.databases import Databases
 from tessera.testing.gateway import Gateway
 from tessera.testing.plugin import Passed
+
+__all__ = ["closed", "net", "open_desk", "patch", "street"]
 
 PATIENCE = 0.4
 """Seconds that a host gets in these tests."""

@@ -165,7 +165,7 @@ BROKEN: list[tuple[str, str, Callable[[], Books]]] = [
         "not_doubled",
         lambda: replace(GOOD, sent=(replace(GOOD.sent[0], told=[], refused="402"),)),
     ),
-    ("two jobs for one intent", "accepted_once", lambda: second_job()),
+    ("two jobs for one intent", "accepted_once", second_job),
     ("two jobs for one task", "accepted_once", lambda: second_job(key="k2")),
     ("a job without an intent", "accepted_once", lambda: house(attempts=())),
     (

@@ -1,6 +1,9 @@
 """The torture in small: real processes, chaos for some seconds, and every promise kept."""
 
 import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,17 @@ from tessera.testing.torture.check import check
 from tessera.testing.torture.harness import SHORT, torture
 
 
-async def test_the_gateway_keeps_its_promises_under_torture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Not below pytest's: where we are root, PostgreSQL is not, and has to get there."""
+    path = Path(tempfile.mkdtemp(prefix="tessera-torture-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+async def test_the_gateway_keeps_its_promises_under_torture(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "asyncpg")  # its pool tells at length that the database went away
-    outcome = await torture(SHORT, tmp_path)
+    outcome = await torture(SHORT, folder)
     findings = check(outcome.books)
     broken = [f"{finding.promise}: {finding.breaches}" for finding in findings if not finding.kept]
     assert not broken, "\n".join(broken)

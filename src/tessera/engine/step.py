@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 RESENDS = 3
 """Submissions of one attempt whose outcome stayed ambiguous, where sending again is safe."""
 
+FRESH = timedelta(milliseconds=500)
+"""So long after an intent its claim is not doubted."""
+
 UNKNOWN = "The provider did not confirm this task; its outcome is unknown and nothing was charged. Please try again"
 
 
@@ -152,7 +155,7 @@ class Steps:
                 found = await self._look(hop, job) if ambiguous else None
                 # A provider that was asked, and has no such job, leaves nothing in doubt.
                 ambiguous = ambiguous and not isinstance(hop.provider, Finder)
-                answer = await self._call(hop, job) if found is None else Accepted(upstream_id=found)
+                answer = await self._call(task, hop, attempt, job) if found is None else Accepted(upstream_id=found)
             except Unavailable as error:
                 if not ambiguous:
                     raise
@@ -177,8 +180,11 @@ class Steps:
                 return answer
             return await self._receipt(task, hop, attempt, job, answer.upstream_id)
 
-    async def _call(self, hop: Hop, job: Job) -> Accepted | Done:
+    async def _call(self, task: Task, hop: Hop, attempt: Attempt, job: Job) -> Accepted | Done:
+        """Send the job. Whoever waited or slept since the intent looks first whether the task is still its own."""
         await faults.reach("run.calling")
+        if self._clock() - attempt.created_at > FRESH and not await tasks.held(self._database, task):
+            raise LostClaim
         with trace.span("submit", "client", provider=hop.name, model=hop.model):
             return await hop.provider.submit(job)
 

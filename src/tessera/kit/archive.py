@@ -87,7 +87,12 @@ def unpack(source: Path, folder: Path, *, told: Told = lambda count: None) -> Ma
     found: dict[str, Member] = {}
     listed: Manifest | None = None
     try:
-        with source.open("rb") as file, tarfile.open(fileobj=_counted(file, told), mode="r|gz") as tar:
+        # Not tarfile's own gunzip, which does not look at the checksum at the end.
+        with (
+            source.open("rb") as file,
+            gzip.GzipFile(fileobj=_counted(file, told)) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as tar,
+        ):
             for info in tar:
                 if listed is not None:
                     raise Damaged("something follows its list of contents")
@@ -96,6 +101,8 @@ def unpack(source: Path, folder: Path, *, told: Told = lambda count: None) -> Ma
                     listed = _read_list(content.read())
                 else:
                     found[info.name] = _extract(content, folder.joinpath(*info.name.split("/")))
+            while plain.read(_BLOCK):
+                pass  # to the very end, where the checksum is
     except _BROKEN as error:
         raise Damaged("it is cut short, or no backup at all") from error
     if listed is None:
