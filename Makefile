@@ -18,10 +18,10 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint bench lock docs clean
+.PHONY: help setup demo serve test torture torture-distributed lint bench lock docs clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(RUNTIME) ## Install Tessera and its locked dependencies into .venv
 	@echo "Ready: $(BIN)/tessera"
@@ -34,6 +34,12 @@ serve: $(RUNTIME) ## Run the gateway here (stop it with Ctrl-C)
 
 test: $(DEV) ## Run the tests (choose with ARGS="tests/unit -k name")
 	@$(BIN)/pytest $(ARGS)
+
+torture: $(DEV) ## Kill it, stop it, starve it for three minutes; see if it kept its promises
+	@$(BIN)/python -m tessera.testing.torture $(ARGS)
+
+torture-distributed: $(DEV) ## The same with two APIs, three workers, PostgreSQL over TCP and a bucket
+	@$(BIN)/python -m tessera.testing.torture --distributed --tasks 250 --minutes 2 $(ARGS)
 
 lint: $(DEV) ## Check style, format and types
 	@$(BIN)/ruff check

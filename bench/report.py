@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -14,13 +15,17 @@ from bench.rows import Pace, Row, middle
 from bench.walk import Walked
 
 SUBMITS = 3000.0
-NOTES = """\
-Rates are answers a second over {connections} connections; every answer was checked. Ratio: the gateway's rate as a part
-of the bare handler's, pair by pair, in the same run. Processor time is that of one answer.
-submit: durable when answered (synchronous_commit={synchronous_commit}, fsync={fsync}; the disk took {fdatasync_ms} ms
-to keep 8 kB). The gateway runs without a worker: jobs stay in the queue, and only accepting is measured.
-called, told: whole tasks one at a time on an idle gateway with its worker; from the request's first byte to the call
-of the provider, and from the provider's answer (a file, still to be stored) to the callback's arrival."""
+NOTES = (
+    "Rates are answers a second over {connections} connections; every answer was checked. The ratio is the gateway's "
+    "rate as a part of the bare handler's, pair by pair, in the same run. Processor time is of one answer: gateway "
+    "+ PostgreSQL, then bare handler.",
+    "submit: durable when answered (synchronous_commit={synchronous_commit}, fsync={fsync}; the disk took "
+    "{fdatasync_ms} ms to keep 8 kB). The gateway runs without a worker: jobs stay in the queue, and only accepting is "
+    "measured.",
+    "called, callback: whole tasks one at a time on an idle gateway with its worker; from the request's first byte to "
+    "the call of the provider, and from the provider's answer (a file, still to be stored) to the callback's arrival.",
+)
+BUSY = "Other work ran on this machine (load {load:.1f} on {cores} cores at the start): trust the ratios, not the rates"
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +44,7 @@ def lines(rows: Sequence[Row], single: Sequence[Outcome], walked: Walked) -> lis
     found = [
         _line("durable submits", SUBMITS, middle(submits, "rate"), "/s", least=True),
         _line("submit, p99", 50, middle(submits, "p99"), " ms"),
-        _line("submit / bare handler", 20, 100 * median(by_name["submit"].ratios), " %", least=True),
+        _line("submit / bare handler, aim", 20, 100 * median(by_name["submit"].ratios), " %", least=True),
     ]
     for name in ("record-info", "download-url"):
         ratio = 100 * median(by_name[name].ratios)
@@ -61,42 +66,45 @@ def _line(measure: str, target: float, value: float, unit: str, *, least: bool =
 
 
 def show(console: Console, rows: Sequence[Row], found: Sequence[Line], facts: dict[str, Any]) -> None:
-    table = Table(title="Under load, medians", title_justify="left")
-    for head in ("row", "gateway /s", "p50 ms", "p99 ms", "bare /s", "ratio (least - most)", "cpu µs (+ db) | bare"):
-        table.add_column(head, justify="left" if head == "row" else "right")
-    for row in rows:
-        table.add_row(*_cells(row))
-    console.print(table)
-    table = Table(title="Promises", title_justify="left")
-    for head in ("measure", "target", "seen", ""):
-        table.add_column(head, justify="left" if head == "measure" else "right")
-    for line in found:
-        table.add_row(line.measure, line.target, line.seen, "[green]met[/]" if line.met else "[red]missed[/]")
-    console.print(table)
     durability, machine = facts["durability"], facts["machine"]
-    console.print(
-        NOTES.format(connections=rows[0].connections, fdatasync_ms=machine["fdatasync_ms"], **durability),
-        style="dim",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print(_table("Under load, medians of the rounds", HEADS, [_cells(row) for row in rows]))
+    judged = [(line.measure, line.target, line.seen, _mark(line)) for line in found]
+    console.print(_table("Promises", ("", "target", "seen", ""), judged))
+    for note in NOTES:
+        text = note.format(connections=rows[0].connections, fdatasync_ms=machine["fdatasync_ms"], **durability)
+        console.print(text, style="dim", highlight=False)
+    if machine["load_before"][0] > machine["cores"] / 2:
+        console.print(BUSY.format(load=machine["load_before"][0], cores=machine["cores"]), style="yellow")
+
+
+HEADS = ("", "gateway/s", "p50 ms", "p99 ms", "bare/s", "ratio (range)", "cpu µs", "bare")
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _mark(line: Line) -> str:
+    return "[green]met[/]" if line.met else "[red]missed[/]"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    ours = [each.outcome for each in row.gateway]
-    cpu, stored, bare = (
-        median(each.cpu for each in row.gateway),
-        median(each.database_cpu for each in row.gateway),
-        median(each.cpu for each in row.peer),
-    )
+    ours, theirs = [each.outcome for each in row.gateway], [each.outcome for each in row.peer]
+    cpu, stored = median(each.cpu for each in row.gateway), median(each.database_cpu for each in row.gateway)
     return (
         row.name,
         f"{middle(ours, 'rate'):,.0f}",
         f"{middle(ours, 'p50'):.1f}",
         f"{middle(ours, 'p99'):.1f}",
-        f"{middle([each.outcome for each in row.peer], 'rate'):,.0f}",
-        f"{100 * median(row.ratios):.0f} % ({100 * min(row.ratios):.0f} - {100 * max(row.ratios):.0f})",
-        f"{cpu:.0f} (+ {stored:.0f}) | {bare:.0f}",
+        f"{middle(theirs, 'rate'):,.0f}",
+        f"{100 * median(row.ratios):.0f} % ({100 * min(row.ratios):.0f}-{100 * max(row.ratios):.0f})",
+        f"{cpu:.0f}+{stored:.0f}",
+        f"{median(each.cpu for each in row.peer):.0f}",
     )
 
 

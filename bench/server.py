@@ -45,13 +45,19 @@ def free_port() -> int:
 @contextmanager
 def serving(command: Sequence[str], port: int, environ: Mapping[str, str] | None = None) -> Iterator[Server]:
     """``python -m COMMAND`` until the block ends; entered when it answers ``/healthz``."""
-    process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=_environ(environ or {}))
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=ROOT, env=_environ(environ or {}), stdout=subprocess.DEVNULL
+    )
     try:
         _await_ready(process, port)
         yield Server(process, port)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
 
 def _environ(more: Mapping[str, str]) -> dict[str, str]:
@@ -66,9 +72,21 @@ def _await_ready(process: "subprocess.Popen[bytes]", port: int) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args!r} ended with {process.returncode} before it was ready")
+        if not _listens(process.pid, port):
+            time.sleep(0.02)
+            continue
         try:
             with urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=1):
                 return
         except OSError:
             time.sleep(0.02)
     raise RuntimeError(f"{process.args!r} was not ready within {PATIENCE:g} s")
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether this very process has the port: on a busy machine another one may have been quicker."""
+    try:
+        found = psutil.Process(pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)

@@ -1,7 +1,10 @@
 """What happens to files between the dump and their turn, and what does not fit where it is restored."""
 
+import asyncio
 import hashlib
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,13 @@ from tessera.testing.gateway import OpenHouse
 from tessera.wiring import House
 
 Place = Callable[[str], Path]
+
+
+@pytest.fixture
+def free_folder() -> Iterator[Path]:
+    """Not pytest's: another run of it closes its parent folder to the user that the embedded server runs as."""
+    with tempfile.TemporaryDirectory(prefix="tessera-") as name:
+        yield Path(name)
 
 
 def nothing(part: float) -> None:
@@ -48,7 +58,9 @@ async def keep(house: House, folder: Path, key: str, content: bytes) -> None:
         await assets.put(connection, [asset])
 
 
-async def test_a_file_that_was_deleted_or_replaced_meanwhile_is_no_harm(open_house: OpenHouse, tmp_path: Path) -> None:
+async def test_a_file_that_was_deleted_or_replaced_meanwhile_is_no_harm(
+    open_house: OpenHouse, tmp_path: Path, free_folder: Path
+) -> None:
     async with open_house(work=False) as house:
         root = house.config.data_dir.resolve() / "files"
         for key in ("kieai/a", "kieai/b", "kieai/c"):
@@ -63,7 +75,7 @@ async def test_a_file_that_was_deleted_or_replaced_meanwhile_is_no_harm(open_hou
         report = await made(house, place).write(tmp_path / "b.tar.gz", force=False, part=nothing)
     assert (report.files, report.gone, report.replaced) == (2, 1, 1)
 
-    data = tmp_path / "restored"
+    data = free_folder / "restored"
     again = await backup.restore(tmp_path / "b.tar.gz", data, storage="local", part=nothing)
     assert (again.files, again.gone, again.replaced, again.counts) == (2, 1, 1, report.counts)
     assert {path.name: path.read_bytes() for path in (data / "files/kieai").iterdir()} == {
@@ -101,6 +113,31 @@ async def test_a_backup_of_a_newer_schema_is_refused(
     monkeypatch.setattr(dump, "newest", lambda: "0001")
     with pytest.raises(TesseraError, match="newer Tessera"):
         await backup.restore(tmp_path / "b.tar.gz", tmp_path / "restored", storage="s3", part=nothing)
+
+
+async def test_one_that_is_interrupted_leaves_nothing(open_house: OpenHouse, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    async with open_house(work=False) as house:
+        root = house.config.data_dir.resolve() / "files"
+        for key in ("kieai/a", "kieai/b"):
+            await keep(house, tmp_path, key, key.encode())
+        packing, loop = asyncio.Event(), asyncio.get_running_loop()
+        go_on = threading.Event()
+
+        def place(key: str) -> Path:
+            loop.call_soon_threadsafe(packing.set)
+            go_on.wait(20)
+            return root / key
+
+        running = asyncio.create_task(made(house, place).write(out / "b.tar.gz", force=False, part=nothing))
+        await packing.wait()
+        running.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert not list(out.iterdir())
 
 
 async def test_a_dump_that_fails_leaves_nothing(open_house: OpenHouse, tmp_path: Path) -> None:

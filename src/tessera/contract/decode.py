@@ -76,7 +76,7 @@ def _at(kind: object, path: str) -> object:
                 return None
             kind = next((field.type for field in msgspec.structs.fields(kind) if field.encode_name == step[1]), None)
         else:
-            kind = next(iter(get_args(kind)), None) if get_origin(kind) is list else None
+            kind = get_args(kind)[-1] if get_origin(kind) in (list, dict) else None
     return kind
 
 
@@ -89,7 +89,10 @@ def _named(kind: object) -> str | None:
     if get_origin(kind) is list:
         item = _plain(options[0])
         return "a list of strings" if item is str else "a list"
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    if get_origin(kind) in (UnionType, Union):
+        names = [_named(option) for option in options if option is not NoneType]
+        return " or ".join(name for name in names if name) if all(names) else None
+    if get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return "an object"
     return _NAMES.get(kind) if isinstance(kind, type) else None
 
@@ -100,4 +103,4 @@ def _plain(kind: object) -> Any:
         return kind
     options = [option for option in get_args(kind) if option is not NoneType]
     closed = [option for option in options if get_origin(option) is Literal]
-    return (closed or options)[0] if closed or len(options) == 1 else None
+    return (closed or options)[0] if closed or len(options) == 1 else kind

@@ -97,8 +97,7 @@ class Embedded:
         """Start the server, unless it runs. The library would, but for its words to a shell: they have no quotes, and a
         folder's name may have a space. Nor does it wait for a recovery that takes longer than ten seconds.
         """
-        running = PostmasterInfo.read_from_pgdata(self.folder)
-        if running is not None and running.is_running():
+        if self._running():
             return
         socket_folder = find_suitable_socket_dir(self.folder, server.runtime_path)
         if socket_folder != self.folder:  # the path was too long for a socket
@@ -114,6 +113,22 @@ class Embedded:
             user=server.system_user,
             timeout=PATIENCE + 5,
         )
+
+    def _running(self) -> bool:
+        """Whether the server is there, and not another process that has got its number since (after a restart of the
+        machine or the container, low numbers are soon used again).
+        """
+        try:
+            info = PostmasterInfo.read_from_pgdata(self.folder)
+            process = info.process if info is not None else None
+            if process is None:
+                return False
+            if process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+        except (AssertionError, psutil.NoSuchProcess):
+            return False  # half a file, of a start that was cut short; or gone at this moment
+        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+        return False
 
     def _handles(self, *, add: int | None = None, remove: int | None = None) -> list[int]:
         """The living processes that use the server, after adding or removing one."""

@@ -8,6 +8,7 @@ next sweep marks its row so; an upload that was replaced is packed as it is now,
 import asyncio
 import shutil
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from tessera.db.dump import File
 from tessera.db.embedded import Embedded
 from tessera.domain.errors import NotFound, TesseraError
 from tessera.kit import archive
-from tessera.kit.archive import Damaged, Manifest, Member, Taken
+from tessera.kit.archive import Damaged, Manifest, Member, Taken, Told
 from tessera.kit.clock import Clock
 
 DUMP = "database.dump"
@@ -89,13 +90,15 @@ class Backup:
             sources = [(DUMP, folder / DUMP), *self._sources(files)]
             total = (folder / DUMP).stat().st_size + sum(file.size for file in files)
             try:
-                manifest = await asyncio.to_thread(
-                    archive.pack,
-                    target,
-                    sources,
-                    lambda members: {**facts, **_changes(members, files)},
-                    force=force,
-                    told=_measure(part, total),
+                manifest = await _in_thread(
+                    lambda told: archive.pack(
+                        target,
+                        sources,
+                        lambda members: {**facts, **_changes(members, files)},
+                        force=force,
+                        told=told,
+                    ),
+                    _measure(part, total),
                 )
             except Taken as error:
                 raise TesseraError(_taken(target)) from error
@@ -132,9 +135,8 @@ async def restore(source: Path, data_dir: Path, *, storage: str, part: Part) -> 
 
 async def _restore(source: Path, stage: Path, storage: str, part: Part) -> Report:
     try:
-        manifest = await asyncio.to_thread(
-            archive.unpack, source, stage, told=_measure(lambda done: part(0.8 * done), source.stat().st_size)
-        )
+        read = _measure(lambda done: part(0.8 * done), source.stat().st_size)
+        manifest = await _in_thread(lambda told: archive.unpack(source, stage, told=told), read)
         _check(manifest, storage)
     except Damaged as error:
         raise TesseraError(f"{source} cannot be restored: {error}") from error
@@ -175,7 +177,9 @@ def _as_packed(key: str, members: Mapping[str, Member]) -> File:
 
 
 def _changes(members: Mapping[str, Member], files: Sequence[File]) -> dict[str, object]:
-    """What happened to files between the dump and their turn."""
+    """What happened to files between the dump and their turn. Raises TesseraError where it is the dump itself."""
+    if DUMP not in members:
+        raise TesseraError("the dump of the database is gone: is something tidying up the folder of the backup?")
     packed = {file.key: members.get(FILES + file.key) for file in files}
     return {
         "gone": sorted(file.key for file in files if packed[file.key] is None),
@@ -253,7 +257,26 @@ def _remove(data_dir: Path) -> None:
         shutil.rmtree(data_dir)
 
 
-def _measure(part: Part, total: int) -> Callable[[int], None]:
+async def _in_thread(call: Callable[[Told], Manifest], told: Told) -> Manifest:
+    """Run what blocks and reads much. When we are cancelled it ends at its next block, before anything is tidied up."""
+    stop = threading.Event()
+
+    def tell(count: int) -> None:
+        if stop.is_set():
+            raise InterruptedError("cancelled")
+        told(count)
+
+    work = asyncio.get_running_loop().run_in_executor(None, call, tell)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([work])
+        work.cancelled() or work.exception()  # seen: nobody else will ask for it
+        raise
+
+
+def _measure(part: Part, total: int) -> Told:
     done = 0
 
     def told(count: int) -> None:

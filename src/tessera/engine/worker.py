@@ -127,11 +127,13 @@ class Worker:
 
     async def _take(self, queue: PgQueuer) -> None:
         """Take jobs from the queue until it ends, and hold those that were taken until they are done."""
+        # The library wants room for two batches: a worker that shall hold few jobs takes them in small ones.
+        batch = max(1, min(self._pace.batch, self._pace.concurrency // 2))
         try:
             await queue.run(
                 dequeue_timeout=self._pace.dequeue,
-                batch_size=self._pace.batch,
-                max_concurrent_tasks=max(self._pace.concurrency, 2 * self._pace.batch),
+                batch_size=batch,
+                max_concurrent_tasks=max(self._pace.concurrency, 2 * batch),
                 heartbeat_timeout=self._pace.heartbeat,
                 shutdown_on_listener_failure=True,
             )

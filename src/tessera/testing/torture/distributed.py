@@ -33,6 +33,10 @@ LOAD = 240
 """Tasks of one measurement."""
 
 
+HELD = 20
+"""Jobs that a worker holds in a measurement."""
+
+
 @dataclass(frozen=True, slots=True)
 class Throughput:
     """``rate`` is in tasks a second, from the first submission to the last end."""
@@ -105,8 +109,11 @@ async def submit(ground: Field, key: str, port: int, number: int) -> int:
 
 
 async def throughput(workers: int, folder: Path, say: Callable[[str], None]) -> Throughput:
-    """How fast so many workers bring a load to its end that needs little of the processor."""
-    ordeal: Ordeal = replace(MANY, workers=workers, quick=0.05)
+    """How fast so many workers bring a load to its end that mostly waits for its provider.
+
+    A worker holds few jobs here, so that it is full long before the processor is.
+    """
+    ordeal: Ordeal = replace(MANY, workers=workers, quick=0.5, concurrency=HELD)
     async with opened(ordeal, folder, say) as ground:
         await endow(ground)
         await submit(ground, API_KEY, ground.apis[0].port, 0)

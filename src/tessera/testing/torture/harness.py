@@ -66,7 +66,7 @@ class Ordeal:
 
     ``heartbeat`` is the lease of a job in seconds, ``lease`` the bound of a take-over, ``every`` the mean time between
     two blows. ``rate`` is the rate limit, ``s3`` stores in a bucket of an S3 server of its own. With ``quick`` the
-    provider behaves, and every job takes so many seconds.
+    provider behaves, and every job takes so many seconds. ``concurrency`` is how many jobs one worker holds.
     """
 
     seed: int = 1
@@ -84,10 +84,11 @@ class Ordeal:
     rate: str = "0"
     s3: bool = False
     quick: float | None = None
+    concurrency: int = 10_000
 
 
 FULL = Ordeal()
-SHORT = Ordeal(tasks=60, seconds=9, settle=25, heartbeat=1.0, lease=15, every=1.2, deadline=6, late=1, restarts=1)
+SHORT = Ordeal(tasks=50, seconds=7, settle=40, heartbeat=1.0, lease=15, every=1.2, deadline=6, late=1, restarts=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +202,7 @@ class Settings:
             "TESSERA_HEARTBEAT_SECONDS": f"{ordeal.heartbeat:g}",
             "TESSERA_DEQUEUE_SECONDS": "0.5",
             "TESSERA_DRAIN_SECONDS": "3",
+            "TESSERA_WORKER_CONCURRENCY": str(ordeal.concurrency),
             "TESSERA_TASK_DEADLINE": f"{ordeal.deadline:g}s",
             "TESSERA_LATE_WINDOW": f"{ordeal.late:g}s",
             "TESSERA_WEBHOOK_TIMEOUT": "1s",

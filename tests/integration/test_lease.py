@@ -1,0 +1,101 @@
+"""Leases that bind: only the holder of a job ends it, puts it back or keeps it; only a done one leaves the queue."""
+
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from pgqueuer import PgQueuer
+from pgqueuer.models import Job
+
+from tessera.db import audit
+from tessera.db.connection import Database
+from tessera.engine import lease, queue
+from tessera.testing.gateway import OpenHouse
+
+LONG = timedelta(minutes=5)
+NOTHING = timedelta(0)
+
+
+async def put(database: Database, subject: str = "t1") -> None:
+    async with database.transaction() as connection:
+        await queue.put(connection, "task", [subject])
+
+
+async def pick(built: PgQueuer, timeout: timedelta) -> list[Job]:
+    """What this queue takes: jobs that nobody holds, or holds no more after ``timeout`` without a heartbeat."""
+    from pgqueuer.ports.repository import EntrypointExecutionParameter
+    from pgqueuer.types import QueueEntrypoint
+
+    return await built.qm.queries.dequeue(
+        10, {QueueEntrypoint("task"): EntrypointExecutionParameter(0)}, built.qm.queue_manager_id, None, timeout
+    )
+
+
+async def statuses(database: Database) -> list[str]:
+    return [job.status for job in await audit.jobs(database)]
+
+
+async def test_a_worker_that_lost_a_job_can_neither_end_it_nor_put_it_back_nor_keep_it(open_house: OpenHouse) -> None:
+    async with open_house(work=False, provided={}) as house:
+        slow, quick = lease.build(house.database), lease.build(house.database)
+        await put(house.database)
+        (lost,) = await pick(slow, LONG)
+        (held,) = await pick(quick, NOTHING)
+        assert lost.id == held.id
+        await slow.qm.queries.log_jobs([(lost, "successful", None)])
+        await slow.qm.queries.retry_job(lost, NOTHING, None)
+        assert await statuses(house.database) == ["picked"], "its new holder may die, and then nobody would know of it"
+        before = await _heartbeat(house.database)
+        await slow.qm.queries.update_heartbeat([lost.id])
+        assert await _heartbeat(house.database) == before
+        await quick.qm.queries.update_heartbeat([held.id])
+        assert await _heartbeat(house.database) > before
+        await quick.qm.queries.log_jobs([(held, "successful", None)])
+        assert await statuses(house.database) == []
+
+
+async def _heartbeat(database: Database) -> Any:
+    return await database.pool.fetchval("SELECT heartbeat FROM pgqueuer")
+
+
+async def test_a_job_that_is_put_back_can_be_taken_by_anybody(open_house: OpenHouse) -> None:
+    async with open_house(work=False, provided={}) as house:
+        first, second = lease.build(house.database), lease.build(house.database)
+        await put(house.database)
+        (job,) = await pick(first, LONG)
+        await first.qm.queries.retry_job(job, NOTHING, None)
+        assert [each.id for each in await pick(second, LONG)] == [job.id]
+
+
+@pytest.mark.parametrize("status", ["exception", "canceled", "failed"])
+async def test_only_a_job_that_was_done_leaves_the_queue(open_house: OpenHouse, status: Any) -> None:
+    async with open_house(work=False, provided={}) as house:
+        built = lease.build(house.database)
+        await put(house.database)
+        (job,) = await pick(built, LONG)
+        await built.qm.queries.log_jobs([(job, status, None)])
+        assert await statuses(house.database) == ["picked"]
+        assert [each.id for each in await pick(lease.build(house.database), NOTHING)] == [job.id]
+
+
+async def test_a_job_that_cannot_be_put_back_waits_for_its_lease_to_run_out(open_house: OpenHouse) -> None:
+    async with open_house(work=False, provided={}) as house:
+        built = lease.build(house.database)
+        await put(house.database)
+        (job,) = await pick(built, LONG)
+        await house.database.pool.execute("ALTER TABLE pgqueuer_log RENAME TO elsewhere")
+        await built.qm.queries.retry_job(job, NOTHING, None)
+        await house.database.pool.execute("ALTER TABLE elsewhere RENAME TO pgqueuer_log")
+        assert await statuses(house.database) == ["picked"]
+        assert await pick(lease.build(house.database), LONG) == []
+        assert len(await pick(lease.build(house.database), NOTHING)) == 1
+
+
+async def test_a_lost_database_ends_the_queue_at_once(open_house: OpenHouse) -> None:
+    async with open_house(work=False, provided={}) as house:
+        built = lease.build(house.database)
+        assert not built.shutdown.is_set()
+        with pytest.raises(asyncpg.PostgresError):
+            await built.connection.fetch("SELECT 1/0")
+        assert built.shutdown.is_set()
