@@ -53,8 +53,7 @@ from tessera.kit.meter import Book
 from tessera.kit.outbound import Outbound, Policy, Refused, Resolve
 from tessera.providers import registry
 from tessera.providers.base import Provider
-from tessera.storage import names
-from tessera.storage import blocking
+from tessera.storage import blocking, names
 from tessera.storage.base import Store
 from tessera.storage.links import Links
 from tessera.storage.local import LocalStore
@@ -200,7 +199,7 @@ class House:
         url = self.config.database_url
         if url is None:
             embedded = Embedded(self.config.data_dir / "postgres")
-            # Registered first and waited for even when canceled: a start that was given up must not leave a server behind.
+            # Registered first, and waited for even when canceled: a start that was given up leaves no server behind.
             self._stack.push_async_callback(asyncio.to_thread, embedded.stop)
             url = await blocking.run(embedded.start)
         if upgrade and await migrate(url, Queue(queue.VERSION, queue.install)):

@@ -46,7 +46,9 @@ async def test_the_walk_through_of_the_readme_ends_with_a_picture(gateway: Gatew
 
     given["FILE"] = await run(upload, lambda data: data["downloadUrl"])
     given["TASK"] = await run(generate, lambda data: data["taskId"])
-    assert await run(generate, lambda data: data["taskId"]) == given["TASK"], "the same Idempotency-Key is the same task"
+    assert await run(generate, lambda data: data["taskId"]) == given["TASK"], (
+        "the same Idempotency-Key is the same task"
+    )
     for _ in range(100):
         data = await run(record, lambda data: data)
         if data["successFlag"] != 0:

@@ -86,7 +86,7 @@ class Accounts:
     ) -> Welcome | None:
         """Make sure of the first account, and of the keys and the secret that a script wants to know beforehand.
 
-        Answers what has to be shown once; None where the account had keys already. Safe on every start of every process.
+        Answers what has to be shown once; None where the account had keys already. Safe on every start of a process.
         """
         account = await self._ensure(name, webhook_secret, test_credits)
         fresh = not await self.keys(account)

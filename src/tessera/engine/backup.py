@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tessera.db import dump
@@ -87,7 +88,7 @@ class Backup:
                 "signing_key": "setting" if self._signing_key_is_a_setting else "database",
                 "counts": dict(moment.counts),
             }
-            sources = [(DUMP, folder / DUMP), *self._sources(files)]
+            sources = chain([(DUMP, folder / DUMP)], self._sources(files))
             total = (folder / DUMP).stat().st_size + sum(file.size for file in files)
             try:
                 manifest = await _in_thread(
