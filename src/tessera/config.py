@@ -519,6 +519,10 @@ class Config:
     worker_concurrency: int = _setting(
         "10000", _whole(1, 100_000), "Tasks that one worker holds at the same time.", heading="Work"
     )
+    worker_port: int | None = _optional(
+        _whole(0, 65535),
+        "Port on which `tessera worker` answers /metrics, /healthz and /readyz. Unset: it listens nowhere.",
+    )
     heartbeat_seconds: float = _setting(
         "10", _seconds(0.1, 3600), "A task whose worker was silent for so many seconds is taken over by another."
     )

@@ -171,11 +171,13 @@ class House:
 
     def _folders(self) -> Path:
         """The data folder, and scratch space of this process that is empty at its start."""
-        self.config.data_dir.mkdir(parents=True, exist_ok=True)
-        scratch = self.config.data_dir.resolve() / "scratch" / str(os.getpid())
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True, mode=0o700)
-        scratch.parent.chmod(0o700)
+        root = self.config.data_dir.resolve() / "scratch"
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)
+        for left in root.iterdir():
+            if not _alive(left.name.partition("-")[0]):  # a killed process could not tidy up
+                shutil.rmtree(left, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root))
         self._stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         return scratch
 
@@ -423,6 +425,17 @@ async def open_outbox(config: Config) -> AsyncIterator[Outbox]:
     async with house._stack:
         database = await house._open_database()
         yield Outbox(database, Finish(database, clock=house.clock, ids=house.ids))
+
+
+def _alive(pid: str) -> bool:
+    """Whether a process of this number runs; a name that is no number is not ours to judge."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        return True
+    return True
 
 
 @asynccontextmanager

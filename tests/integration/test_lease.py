@@ -1,17 +1,24 @@
 """Leases that bind: only the holder of a job ends it, puts it back or keeps it; only a done one leaves the queue."""
 
+import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from pgqueuer import PgQueuer
 from pgqueuer.models import Job
+from tests.integration.workshop import OpenShop
 
-from tessera.db import audit
+from tessera.db import audit, tasks
 from tessera.db.connection import Database
-from tessera.engine import lease, queue
+from tessera.domain.task import State
+from tessera.engine import faults, lease, queue
+from tessera.providers.fake import Fake, accept
 from tessera.testing.gateway import OpenHouse
+from tessera.testing.mailbox import PATIENCE
+from tessera.testing.plugin import Passed
 
 LONG = timedelta(minutes=5)
 NOTHING = timedelta(0)
@@ -99,3 +106,65 @@ async def test_a_lost_database_ends_the_queue_at_once(open_house: OpenHouse) -> 
         with pytest.raises(asyncpg.PostgresError):
             await built.connection.fetch("SELECT 1/0")
         assert built.shutdown.is_set()
+
+
+# ---- whole workers ----
+
+
+async def test_a_lost_database_keeps_no_worker_from_new_work_while_it_holds_old(
+    open_shop: OpenShop, passed: Passed
+) -> None:
+    fake, hold, ended = Fake("sandbox"), asyncio.Event(), passed("run.finished")
+    fake.script(accept(hold), accept())
+    async with open_shop(fake, work=True) as shop:
+        old = await shop.order()
+        await asyncio.wait_for(fake.polled.get(), PATIENCE)
+        async with shop.house.database.transaction() as connection:
+            await connection.execute(
+                """
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid()
+                """
+            )
+        young = await shop.order()
+        await ended.next()
+        assert [(await shop.task(each)).state for each in (old, young)] == [State.RUNNING, State.SUCCEEDED]
+        hold.set()
+        await ended.next()
+        assert (await shop.task(old)).state is State.SUCCEEDED
+        assert [len(fake.submissions), (await shop.task(old)).epoch] == [2, 1]
+        await shop.check()
+
+
+async def test_a_worker_that_wakes_up_late_leaves_the_job_to_its_new_holder(
+    open_shop: OpenShop, passed: Passed, tmp_path: Path
+) -> None:
+    fake, asleep, wake = Fake("sandbox"), asyncio.Event(), asyncio.Event()
+    terms = {"work": True, "data_dir": tmp_path / "files of both"}
+
+    async def sleep() -> None:
+        asleep.set()
+        await wake.wait()
+
+    faults.arm("run.submitted", sleep)
+    async with open_shop(fake, **terms) as shop:
+        task_id = await shop.order()
+        await asyncio.wait_for(asleep.wait(), PATIENCE)
+        database, now = shop.house.database, shop.house.clock()
+        other = lease.build(database)
+        (job,) = await pick(other, NOTHING)
+        assert await tasks.claim(database, task_id, now, now) is not None
+        wake.set()
+    # It was closed, and so had said all that it had to say to the queue.
+    async with open_shop(fake, **terms, dequeue_seconds=60) as shop:
+        assert await statuses(shop.house.database) == ["picked"]
+        faults.disarm()
+        ended = passed("run.finished")
+        await lease.build(shop.house.database).qm.queries.retry_job(job, NOTHING, None)
+        assert await statuses(shop.house.database) == ["picked"], "a stranger cannot put it back"
+        await shop.house.database.pool.execute("UPDATE pgqueuer SET heartbeat = now() - interval '1 hour'")
+    async with open_shop(fake, **terms) as shop:
+        await ended.next()
+        assert (await shop.task(task_id)).state is State.SUCCEEDED
+        assert len(fake.jobs) == 1
+        await shop.check()

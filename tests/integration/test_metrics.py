@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -173,3 +174,16 @@ def test_a_level_goes_up_and_down() -> None:
     assert book.levels("n") == {("a",): 1}
     assert book.counts("c") == {(): 1}
     assert book.counts("never") == {}
+
+
+async def test_every_number_is_explained_to_the_operator(open_gateway: OpenGateway, receiver: Receiver) -> None:
+    page = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    fake = Fake("sandbox")
+    async with open_gateway(provided={"sandbox": fake}) as gateway:
+        await gateway.post(GENERATE, {"prompt": "x", "size": "1:1", "callBackUrl": receiver.url})
+        await receiver.next()
+        async with gateway.http.get(f"{gateway.base_url}/metrics") as response:
+            text = await response.text()
+    served = {match[1] for match in re.finditer(r"^# TYPE (tessera_\w+) ", text, re.MULTILINE)}
+    explained = set(re.findall(r"^\| `(tessera_\w+)` \|", page, re.MULTILINE))
+    assert served == explained

@@ -13,13 +13,12 @@ import zlib
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-import aiohttp
 import pytest
 from PIL import Image
 from tests.security import raw
 from tests.security.hostile import OK, say
 from tests.security.internet import PORT, Internet
-from tests.wire.desk import BASE64, BY_URL, COMMON, GENERATE, RECORD, STREAM, Answer, Desk
+from tests.wire.desk import BASE64, BY_URL, COMMON, GENERATE, RECORD, Answer, Desk
 
 from tessera.providers.fake import png
 from tessera.storage.names import content_disposition
@@ -236,22 +235,6 @@ ORIGINALS = [
     "${jndi:ldap://x}.png",
     "",
 ]
-
-
-@pytest.mark.parametrize("name", ORIGINALS, ids=repr)
-async def test_the_name_in_a_form_part_lends_no_more_than_an_ending(street: Desk, name: str) -> None:
-    with aiohttp.MultipartWriter("form-data") as writer:
-        writer.append(b"up").set_content_disposition("form-data", name="uploadPath")
-        part = writer.append(b"Hello there")
-        part.headers["Content-Disposition"] = f'form-data; name="file"; filename="{escape(name)}"'
-    answer = await street.ask("POST", STREAM, data=writer)
-    if answer.status == 400:
-        return  # no form that anybody could read
-    kept(street, answer)
-
-
-def escape(name: str) -> str:
-    return name.replace("\\", "\\\\").replace('"', '\\"').replace("\0", "")
 
 
 @pytest.mark.parametrize("name", ORIGINALS, ids=repr)

@@ -192,7 +192,10 @@ def test_the_right_names_with_any_values_are_no_link(params: dict[str, str]) -> 
 EDIT = st.tuples(st.integers(0, 400), st.sampled_from(["cut", "put", "swap", "double"]), st.characters(codec="ascii"))
 
 
-def edited(text: str, edits: list[tuple[int, str, str]]) -> str:
+Edits = list[tuple[int, str, str]]
+
+
+def edited(text: str, edits: Edits) -> str:
     for place, how, char in edits:
         at = place % max(1, len(text))
         match how:
@@ -213,9 +216,7 @@ def meaning(path: str, query: str) -> tuple[str, list[tuple[str, str]]]:
 
 @MANY
 @given(st.lists(EDIT, max_size=3), st.lists(EDIT, max_size=3))
-def test_a_link_that_was_edited_anywhere_is_refused(
-    in_path: list[tuple[int, str, str]], in_query: list[tuple[int, str, str]]
-) -> None:
+def test_a_link_that_was_edited_anywhere_is_refused(in_path: Edits, in_query: Edits) -> None:
     path, query = link()
     assert judge("GET", HOST, path, query)
     other = edited(path, in_path), edited(query, in_query)

@@ -69,7 +69,8 @@ def test_a_gateway_outlives_its_machine(folder: Path) -> None:
         assert one_sentence(tessera(folder, "backup", str(backup), "--data-dir", "one", "--json"), 1)
         later = str(submit(url)["data"]["taskId"])
         assert succeeded(url, later), "the backup has held nobody up"
-        examined = tessera(folder, "doctor", "--data-dir", "one", "--json", TESSERA_SIGNING_KEY="0123456789abcdef" * 2)
+        unset = {"TESSERA_BOOTSTRAP_TEST_KEY": "", "TESSERA_BOOTSTRAP_LIVE_KEY": ""}  # a doctor finds those weak
+        examined = tessera(folder, "doctor", "--data-dir", "one", "--json", **unset)
         assert examined.returncode == 0, examined.stdout
         findings = checked(examined)
         assert findings["database"][0] == findings["storage"][0] == findings["schema"][0] == "good"

@@ -315,4 +315,11 @@ def test_the_time_of_a_takeover_is_from_the_death_to_the_next_poll_of_another() 
     ]
     assert takeovers(died(*polls)) == [("u1", 4.0)]
     assert takeovers(died(polls[0])) == [], "nobody had to ask again"
+    again = died(*polls)
+    second = replace(
+        again,
+        deaths=(*again.deaths, Death(at=13.0, actor="w.3", cause="kill")),
+        house=replace(HOUSE, writes=(*HOUSE.writes, write("w.3", (1, "running"), (2, "running")))),
+    )
+    assert takeovers(second) == [("u1", 1.0)], "one that had claimed it died, too"
     assert takeovers(died(polls[0], Poll(at=9.8, job="u1", worker="w.2"), polls[1])) == [], "it was another's already"

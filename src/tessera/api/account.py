@@ -22,6 +22,10 @@ def routes(house: House, keys: Keys) -> list[HTTPRouteHandler]:
         key = await keys(request)
         return success(credits(await ledger.balance(house.database, key.account_id, key.mode)))
 
+    return [credit]
+
+
+def health(house: House) -> list[HTTPRouteHandler]:
     @get("/healthz")
     async def healthz() -> HttpResponse:
         return answer(b'{"status":"ok"}')
@@ -32,7 +36,7 @@ def routes(house: House, keys: Keys) -> list[HTTPRouteHandler]:
         ready = all(part["ok"] for part in parts.values())
         return answer(encode({"ready": ready, **parts}), status=200 if ready else 503)
 
-    return [credit, healthz, readyz]
+    return [healthz, readyz]
 
 
 async def readiness(house: House) -> dict[str, dict[str, Any]]:

@@ -1,9 +1,11 @@
 """The HTTP application over an open House."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 
 from tessera.api import account, errors, families, files, metrics, native, reference, uploads
 from tessera.api.auth import Keys
@@ -14,16 +16,29 @@ from tessera.wiring import House
 
 def build(house: House) -> Litestar:
     keys = Keys(house.database, clock=house.clock, proxies=house.config.trusted_proxies)
-    application = Litestar(
-        route_handlers=[
+    return _application(
+        house,
+        [
             *families.routes(families.Families(house, keys)),
             *account.routes(house, keys),
+            *account.health(house),
             *native.routes(house, keys),
             *uploads.routes(house, keys),
             *files.routes(house),
             *reference.routes(house),
             *metrics.routes(house),
         ],
+    )
+
+
+def lookout(house: House) -> Litestar:
+    """What a process without an API tells of itself: whether it is well, and its numbers."""
+    return _application(house, [*account.health(house), *metrics.routes(house)])
+
+
+def _application(house: House, routes: Sequence[HTTPRouteHandler]) -> Litestar:
+    application = Litestar(
+        route_handlers=routes,
         exception_handlers=errors.HANDLERS,
         openapi_config=None,
         logging_config=None,  # the process has its own
@@ -34,10 +49,10 @@ def build(house: House) -> Litestar:
     return application
 
 
-def server(house: House, **more: Any) -> uvicorn.Config:
-    """How uvicorn is to serve it; ``more`` are settings of uvicorn's that the caller decides on."""
+def server(house: House, *, whole: bool = True, **more: Any) -> uvicorn.Config:
+    """How uvicorn is to serve it, ``whole`` or the lookout alone; ``more`` are settings that the caller decides on."""
     return uvicorn.Config(
-        build(house),
+        build(house) if whole else lookout(house),
         http=Protocol,
         ws="none",
         lifespan="on",

@@ -14,7 +14,7 @@ from litestar.types import ExceptionHandlersMap
 
 from tessera.api import watch
 from tessera.api.files import GONE, problem
-from tessera.api.http import UPLOADS, HttpRequest, HttpResponse, TooLarge, answer
+from tessera.api.http import UPLOADS, HttpRequest, HttpResponse, TooLarge, TooSlow, answer
 from tessera.contract.envelope import UPLOAD_JSON, UploadError, encode, refusal
 from tessera.domain.errors import (
     IdempotencyConflict,
@@ -83,7 +83,7 @@ def refused(request: HttpRequest, error: Refusal) -> HttpResponse:
     code, headers = code_of(error), {}
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
-    parting = isinstance(error, TooLarge)
+    parting = isinstance(error, (TooLarge, TooSlow))
     path = request.url.path
     if path.startswith(FILES):
         return problem(404, "NoSuchKey", GONE) if isinstance(error, NotFound) else problem(400, *FILE_FAULTS[400])

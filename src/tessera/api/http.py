@@ -10,13 +10,17 @@ from litestar.exceptions import InternalServerException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from tessera.contract.envelope import JSON, ok
-from tessera.domain.errors import Invalid
+from tessera.domain.errors import Invalid, Unreadable
 
 HttpRequest = Request[Any, Any, Any]
 HttpResponse = Response[bytes]
 
 LINGER = 2.0
 """Seconds for which the rest of a refused body is thrown away before the connection is closed on it."""
+
+BODY_SECONDS = 30.0
+BODY_RATE = 4096
+"""How long a body may take: so many seconds, and one more for every so many bytes of it that have come."""
 
 NOSNIFF = {"X-Content-Type-Options": "nosniff"}
 
@@ -31,6 +35,10 @@ class TooLarge(Invalid):
 
     def __init__(self, limit: int, field: str = "body") -> None:
         super().__init__(f"{field}: larger than the {limit} bytes that are allowed", field=field)
+
+
+class TooSlow(Unreadable):
+    """The body comes too slowly; the rest of it is not read."""
 
 
 def answer(
@@ -118,13 +126,17 @@ def header(request: HttpRequest, name: bytes) -> str | None:
 
 
 async def stream(request: HttpRequest, limit: int, field: str = "body") -> AsyncIterator[bytes]:
-    """The body in chunks; TooLarge as soon as it is known to be over ``limit`` bytes."""
+    """The body in chunks; TooLarge as soon as it is known to be over ``limit`` bytes, TooSlow for one that trickles."""
     declared = header(request, b"content-length") or ""
     if declared.isdecimal() and int(declared) > limit:
         raise TooLarge(limit, field)
-    total, more = 0, True
+    total, more, began = 0, True, asyncio.get_running_loop().time()
     while more:
-        message = await request.receive()
+        try:
+            async with asyncio.timeout_at(began + BODY_SECONDS + total / BODY_RATE):
+                message = await request.receive()
+        except TimeoutError as error:
+            raise TooSlow("The request body did not come in time") from error
         if message["type"] != "http.request":
             raise InternalServerException("the caller went away")
         chunk, more = message.get("body", b""), message.get("more_body", False)

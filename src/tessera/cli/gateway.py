@@ -42,7 +42,9 @@ def work(config: Config, *, as_json: bool) -> None:
     """Run tasks until a signal comes."""
     if config.port == 0 and config.public_url is None:
         raise Fail(f"A worker makes links to files, so it has to know where: set {variable('public_url')}.", code=2)
-    _run(config, _work(config, Voice(config, as_json=as_json, listens=False)))
+    bound = nullcontext() if config.worker_port is None else place.bind(config.host, config.worker_port)
+    with bound as listener:
+        _run(config, _work(config, listener, Voice(config, as_json=as_json, listens=False)))
 
 
 async def _serve(config: Config, listener: socket.socket, voice: Voice, *, work: bool) -> None:
@@ -53,10 +55,14 @@ async def _serve(config: Config, listener: socket.socket, voice: Voice, *, work:
                 await _Server(_http(house), stop, lambda: voice.ready(house)).serve([listener])
 
 
-async def _work(config: Config, voice: Voice) -> None:
+async def _work(config: Config, listener: socket.socket | None, voice: Voice) -> None:
     stop = asyncio.Event()
     with on_signal(stop.set):
         async with _house(config, voice, work=True) as house:
+            if listener is not None and not stop.is_set():
+                server = _http(house, whole=False)
+                await _Server(server, stop, lambda: voice.ready(house)).serve([listener])
+                return
             voice.ready(house)
             await stop.wait()
 
@@ -79,10 +85,11 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _http(house: House) -> uvicorn.Config:
+def _http(house: House, *, whole: bool = True) -> uvicorn.Config:
     with logs.kept():
         return app.server(
             house,
+            whole=whole,
             backlog=place.BACKLOG,
             timeout_graceful_shutdown=max(1, round(min(FINISH, house.config.drain_seconds))),
         )

@@ -46,6 +46,7 @@ def setup(level: LogLevel, form: LogFormat, *, secrets: Iterable[str] = (), stre
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                *([_tame] if console else []),  # JSON escapes by itself
                 _renderer(console, stream),
                 _masked(masker(secrets)),
             ],
@@ -97,6 +98,22 @@ def _renderer(console: bool, stream: TextIO) -> Processor:
     return structlog.dev.ConsoleRenderer(
         colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
     )
+
+
+def _tame(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """What a stranger wrote begins no line of its own on a terminal, and gives it no commands."""
+    for name, value in line.items():
+        if isinstance(value, str) and not value.isprintable():
+            line[name] = "".join(map(_trace if name in {"exception", "stack"} else _shown, value))
+    return line
+
+
+def _shown(char: str) -> str:
+    return char if char.isprintable() else ascii(char)[1:-1]
+
+
+def _trace(char: str) -> str:
+    return char if char == "\n" else _shown(char)
 
 
 def _masked(mask: Callable[[str], str]) -> Processor:

@@ -7,6 +7,7 @@ import asyncpg
 import msgspec
 
 from tessera.db.connection import Connection, Database
+from tessera.db.errors import border
 from tessera.domain.task import Attempt, AttemptState, Task
 
 COLUMNS = "task_id, number, provider, model, idempotency_key, state, upstream_id, created_at, error"
@@ -29,9 +30,12 @@ async def intend(connection: Connection, attempt: Attempt) -> None:
 
 
 async def submitted(database: Database, attempt: Attempt, epoch: int, upstream_id: str) -> bool:
-    """Write the provider's receipt; False when the claim was lost meanwhile (the receipt is kept all the same)."""
-    return bool(
-        await database.pool.fetchval(
+    """Write the provider's receipt; False when the claim was lost meanwhile (the receipt is kept all the same).
+
+    Raises Conflict for an upstream id that another attempt has already.
+    """
+    with border():
+        current = await database.pool.fetchval(
             """
             WITH a AS (
                 UPDATE attempts SET state = 'submitted', upstream_id = $3
@@ -44,7 +48,7 @@ async def submitted(database: Database, attempt: Attempt, epoch: int, upstream_i
             upstream_id,
             epoch,
         )
-    )
+    return bool(current)
 
 
 async def end(

@@ -48,7 +48,7 @@ def admit_rate(wallet: Wallet, limit: RateLimit | None, now: datetime) -> Wallet
         return wallet
     # Clocks of several machines may differ by a little: the window never runs backwards.
     moment = max(millis(now), wallet.hits[-1] if wallet.hits else 0)
-    span = int(limit.window.total_seconds() * 1000)
+    span = limit.window // timedelta(milliseconds=1)
     recent = tuple(hit for hit in wallet.hits if hit > moment - span)
     if len(recent) >= limit.count:
         wait = timedelta(milliseconds=recent[len(recent) - limit.count] + span - moment)

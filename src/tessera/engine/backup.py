@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tessera.db import dump
 from tessera.db.connection import Database
-from tessera.db.dump import File
+from tessera.db.dump import File, Frozen
 from tessera.db.embedded import Embedded
 from tessera.domain.errors import NotFound, TesseraError
 from tessera.kit import archive
@@ -77,34 +77,37 @@ class Backup:
         if not await asyncio.to_thread(target.absolute().parent.is_dir):
             raise NotFound(f"there is no folder {target.absolute().parent}")
         made_at = self._clock().isoformat(timespec="seconds")
-        async with _folder(target.absolute().parent) as folder, dump.frozen(self._database) as moment:
-            await dump.dump(self._database.url, moment.snapshot, folder / DUMP)
-            files = moment.files if self._place else ()
-            facts = {
-                "tessera": self._version,
-                "schema": moment.revision,
-                "made_at": made_at,
-                "storage": "local" if self._place else "s3",
-                "signing_key": "setting" if self._signing_key_is_a_setting else "database",
-                "counts": dict(moment.counts),
-            }
-            sources = chain([(DUMP, folder / DUMP)], self._sources(files))
-            total = (folder / DUMP).stat().st_size + sum(file.size for file in files)
-            try:
-                manifest = await _in_thread(
-                    lambda told: archive.pack(
-                        target,
-                        sources,
-                        lambda members: {**facts, **_changes(members, files)},
-                        force=force,
-                        told=told,
-                    ),
-                    _measure(part, total),
-                )
-            except Taken as error:
-                raise TesseraError(_taken(target)) from error
+        async with _folder(target.absolute().parent) as folder:
+            async with dump.frozen(self._database) as moment:
+                await dump.dump(self._database.url, moment.snapshot, folder / DUMP)
+            manifest = await self._pack(target, folder / DUMP, moment, made_at, force=force, part=part)
         part(1.0)
         return _report(target, manifest)
+
+    async def _pack(
+        self, target: Path, dumped: Path, moment: Frozen, made_at: str, *, force: bool, part: Part
+    ) -> Manifest:
+        files = moment.files if self._place else ()
+        facts = {
+            "tessera": self._version,
+            "schema": moment.revision,
+            "made_at": made_at,
+            "storage": "local" if self._place else "s3",
+            "signing_key": "setting" if self._signing_key_is_a_setting else "database",
+            "counts": dict(moment.counts),
+        }
+        total = dumped.stat().st_size + sum(file.size for file in files)
+
+        def pack(told: Told) -> Manifest:
+            sources = chain([(DUMP, dumped)], self._sources(files))
+            return archive.pack(
+                target, sources, lambda members: {**facts, **_changes(members, files)}, force=force, told=told
+            )
+
+        try:
+            return await _in_thread(pack, _measure(part, total))
+        except Taken as error:
+            raise TesseraError(_taken(target)) from error
 
     def _sources(self, files: Sequence[File]) -> Iterator[tuple[str, Path]]:
         for file in files:

@@ -28,6 +28,9 @@ from tessera.kit.ids import Ids
 
 REPLAY = timedelta(hours=24)
 MAX_KEY = 255
+GATHER = 0.0015
+"""Seconds that a commit may wait for company. It costs about as long by itself, for one request as for thirty."""
+
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -102,7 +105,7 @@ class Intake:
         self._limit = limit
         self._clock = clock
         self._ids = ids
-        self._commit: Batch[Order, Ticket] = Batch(self._accept_all, limit=128)
+        self._commit: Batch[Order, Ticket] = Batch(self._accept_all, limit=128, gather=GATHER)
 
     async def accept(self, draft: Draft, key: ApiKey, idempotency_key: str | None = None) -> Ticket:
         """A task for this request, durable when this returns.

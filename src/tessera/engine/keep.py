@@ -14,14 +14,18 @@ from tessera.engine.step import Steps, Verdict
 from tessera.kit import trace
 from tessera.kit.backoff import grow
 from tessera.kit.clock import Clock
-from tessera.kit.outbound import Outbound, OutboundError
+from tessera.kit.outbound import Outbound, OutboundError, Refused
+from tessera.kit.outbound import TooLarge as TooLong
 from tessera.providers.base import Done, LocalFile, Output
 from tessera.storage.base import Store
-from tessera.storage.ingest import ingest
+from tessera.storage.ingest import TooLarge, WrongType, ingest
 
 log = structlog.get_logger(__name__)
 
 TRIES = 4
+HOPELESS = (TooLarge, WrongType, Refused, TooLong)
+"""What is so now will be so the next time, too."""
+
 NOT_STORED = "The result could not be stored; nothing was charged. Please try again"
 NO_OUTPUTS = "The provider ended this task without a result; nothing was charged"
 
@@ -59,7 +63,7 @@ class Keep:
                 return await self._store_one(task, output, position, folder)
             except (StorageError, OutboundError) as error:
                 failures += 1
-                if failures >= TRIES:
+                if failures >= TRIES or isinstance(error, HOPELESS):
                     failure = Failure(Reason.STORAGE, NOT_STORED)
                     raise Verdict(AttemptState.FAILED, failure, cause=None, elsewhere=False) from error
                 log.warning("output not stored", position=position, failures=failures, error=str(error))

@@ -14,9 +14,10 @@ import structlog
 
 from tessera.db import attempts, tasks
 from tessera.db.connection import Database
+from tessera.db.errors import Conflict
 from tessera.domain.errors import Ambiguous, Failed, ProviderError, Rejected, Unavailable
 from tessera.domain.task import Attempt, AttemptState, Failure, Reason, State, Task
-from tessera.engine import faults
+from tessera.engine import faults, queue
 from tessera.engine.routes import Hop
 from tessera.kit import trace
 from tessera.kit.backoff import grow
@@ -178,7 +179,7 @@ class Steps:
             await faults.reach("run.called")
             if isinstance(answer, Done):
                 return answer
-            return await self._receipt(task, hop, attempt, job, answer.upstream_id)
+            return await self._receipt(task, attempt, job, answer.upstream_id)
 
     async def _call(self, task: Task, hop: Hop, attempt: Attempt, job: Job) -> Accepted | Done:
         """Send the job. Whoever waited or slept since the intent looks first whether the task is still its own."""
@@ -199,16 +200,24 @@ class Steps:
             return None
         raise Ambiguous("the provider cannot be asked whether it accepted this job")
 
-    async def _receipt(self, task: Task, hop: Hop, attempt: Attempt, job: Job, upstream_id: str) -> Job:
+    async def _receipt(self, task: Task, attempt: Attempt, job: Job, upstream_id: str) -> Job:
         """The upstream id is committed at once. Where the task was canceled meanwhile, so is the upstream job."""
-        job = replace(job, upstream_id=upstream_id)
-        if not await attempts.submitted(self._database, attempt, task.epoch, upstream_id):
-            current = await tasks.get(self._database, task.id)
-            if current is not None and current.state is State.CANCELED:
-                await hop.provider.cancel(job)
+        try:
+            held = await attempts.submitted(self._database, attempt, task.epoch, upstream_id)
+        except Conflict as error:
+            # Following it would deliver another caller's files.
+            raise Failed("The provider's answer could not be used", detail={"upstream_id": upstream_id}) from error
+        if not held:
+            await self._pass_on(task)
             raise LostClaim
         await faults.reach("run.submitted")
-        return job
+        return replace(job, upstream_id=upstream_id)
+
+    async def _pass_on(self, task: Task) -> None:
+        current = await tasks.get(self._database, task.id)
+        if current is not None and current.state is State.CANCELED:
+            async with self._database.transaction() as connection:
+                await queue.put(connection, "cancel", [task.id])
 
     async def _watch(self, task: Task, hop: Hop, job: Job) -> Done:
         with trace.span("poll", "client", provider=hop.name, model=hop.model):

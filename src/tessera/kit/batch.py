@@ -13,16 +13,30 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+FEW = 3
+"""So many callers are no crowd: nobody waits for them."""
+
+
 class Batch(Generic[K, V]):
     """``run`` gets a list of items and answers one result an item, in order; an Exception in it is raised there.
 
-    ``limit`` is the most items of one run, ``lanes`` the most runs at a time.
+    ``limit`` is the most items of one run, ``lanes`` the most runs at a time. Those who were answered together often
+    come again together: ``gather`` is how many seconds a run waits at the most until they are as many as last time,
+    which pays where a run is dear. A caller alone never waits.
     """
 
     def __init__(
-        self, run: Callable[[Sequence[K]], Awaitable[Sequence[V | Exception]]], *, limit: int = 256, lanes: int = 1
+        self,
+        run: Callable[[Sequence[K]], Awaitable[Sequence[V | Exception]]],
+        *,
+        limit: int = 256,
+        lanes: int = 1,
+        gather: float = 0.0,
     ) -> None:
         self._run = run
+        self._gather = gather
+        self._last = 0
+        self._enough: asyncio.Future[None] | None = None
         self._limit = limit
         self._lanes = lanes
         self._waiting: deque[tuple[K, asyncio.Future[V]]] = deque()
@@ -32,6 +46,8 @@ class Batch(Generic[K, V]):
     async def __call__(self, item: K) -> V:
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
+        if self._enough is not None and len(self._waiting) >= self._last:
+            _open(self._enough)
         if self._busy < self._lanes:
             self._open_lane()
         return await future
@@ -52,7 +68,10 @@ class Batch(Generic[K, V]):
 
     async def _empty(self) -> None:
         while self._waiting:
+            if self._gather and FEW < self._last > len(self._waiting) and self._enough is None:
+                await self._wait_for_others()
             entries = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+            self._last = len(entries)
             try:
                 results = await self._run([item for item, _ in entries])
                 if len(results) != len(entries):
@@ -65,6 +84,21 @@ class Batch(Generic[K, V]):
                 results = [error] * len(entries)
             for (_, future), result in zip(entries, results, strict=True):
                 _settle(future, result)
+
+    async def _wait_for_others(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._enough = loop.create_future()
+        alarm = loop.call_later(self._gather, _open, self._enough)
+        try:
+            await self._enough
+        finally:
+            alarm.cancel()
+            self._enough = None
+
+
+def _open(gate: "asyncio.Future[None]") -> None:
+    if not gate.done():
+        gate.set_result(None)
 
 
 def _settle(future: asyncio.Future[V], result: V | Exception) -> None:

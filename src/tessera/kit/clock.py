@@ -1,10 +1,14 @@
 """Time comes in from outside, so that a test can hold it still."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
 """Answers the present moment, aware, in UTC."""
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def system() -> datetime:
@@ -12,5 +16,5 @@ def system() -> datetime:
 
 
 def millis(moment: datetime) -> int:
-    """Milliseconds since 1970."""
-    return int(moment.timestamp() * 1000)
+    """Milliseconds since 1970, rounded down. In whole numbers: a float's last digit may be a millisecond short."""
+    return (moment - EPOCH) // MILLISECOND

@@ -133,7 +133,9 @@ class LocalStore:
     @contextmanager
     def _staged(self) -> Iterator[Path]:
         staging = self._root / _STAGING
-        staging.mkdir(parents=True, exist_ok=True)
+        # Files are their owner's alone by mkstemp; their names, which a listing would tell, by this.
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        staging.mkdir(exist_ok=True)
         number, name = tempfile.mkstemp(dir=staging)
         os.close(number)
         try:

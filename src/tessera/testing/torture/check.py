@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tessera.testing.torture.books import FINDABLE, KEYED, Books, Post, Sent
+from tessera.testing.torture.books import FINDABLE, KEYED, Books, Death, Post, Sent
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled"})
 SHOWN = 20
@@ -290,17 +290,36 @@ def taken_over_in_time(books: Books) -> tuple[int, Iterator[str]]:
 
 
 def takeovers(books: Books) -> list[tuple[str, float]]:
-    """For each job that was in the hands of a process when it died: seconds until another one asked after it."""
+    """For each job that was in the hands of a process when it died: seconds until another one asked after it.
+
+    Where one that had claimed it meanwhile died, too, the time is counted from that death.
+    """
+    tasks = {job.id: job.task_id for job in books.upstream.jobs}
     polls: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for poll in books.upstream.polls:
         polls[poll.job].append((poll.at, poll.worker))
+    died = {death.actor: death.at for death in books.deaths}
+    claims: dict[str, list[float]] = defaultdict(list)
+    for write in books.house.writes:
+        if write.epoch > write.epoch_before and write.actor in died:
+            claims[write.task_id].append(died[write.actor])
     times = []
     for death in books.deaths:
         for job, asked in polls.items():
-            mine = [at for at, worker in asked if worker == death.actor]
-            # An answer that ended the job may have been on its way when the worker died: the next one asks again.
-            after = [at for at, worker in asked if at > death.at and worker != death.actor]
-            between = [at for at, worker in asked if mine and mine[-1] < at <= death.at and worker != death.actor]
-            if mine and after and not between and death.at - mine[-1] < RECENT:
-                times.append((job, after[0] - death.at))
+            following = _next_poll(asked, death)
+            if following is not None:
+                between = [at for at in claims[tasks.get(job, "")] if death.at < at < following]
+                times.append((job, following - max([death.at, *between])))
     return times
+
+
+def _next_poll(asked: Sequence[tuple[float, str]], death: Death) -> float | None:
+    """When another one asked after a job that was in the hands of this process; None where it was not, or nobody did.
+
+    Nobody had to where the dead one had the answer already.
+    """
+    mine = [at for at, worker in asked if worker == death.actor]
+    others = [at for at, worker in asked if worker != death.actor]
+    if not mine or death.at - mine[-1] > RECENT or any(mine[-1] < at <= death.at for at in others):
+        return None
+    return next((at for at in others if at > death.at), None)

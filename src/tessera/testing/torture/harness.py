@@ -66,7 +66,8 @@ class Ordeal:
 
     ``heartbeat`` is the lease of a job in seconds, ``lease`` the bound of a take-over, ``every`` the mean time between
     two blows. ``rate`` is the rate limit, ``s3`` stores in a bucket of an S3 server of its own. With ``quick`` the
-    provider behaves, and every job takes so many seconds. ``concurrency`` is how many jobs one worker holds.
+    provider behaves, and every job takes so many seconds. ``concurrency`` is how many jobs one worker holds,
+    ``life`` how often it passes the place of its death at the most.
     """
 
     seed: int = 1
@@ -85,10 +86,11 @@ class Ordeal:
     s3: bool = False
     quick: float | None = None
     concurrency: int = 10_000
+    life: int = 30
 
 
 FULL = Ordeal()
-SHORT = Ordeal(tasks=50, seconds=7, settle=40, heartbeat=1.0, lease=15, every=1.2, deadline=6, late=1, restarts=1)
+SHORT = Ordeal(tasks=45, seconds=6, settle=40, heartbeat=1.0, every=1.2, deadline=5, late=1, restarts=1, life=6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +268,7 @@ def _lay_out(
             arguments=where,
             environ=settings.environ(ports[0]),
             folder=logs,
-            plan=lambda: _worker_plan(chance, places),
+            plan=lambda: _worker_plan(chance, places, ordeal.life),
         )
         for number in range(1, ordeal.workers + 1)
     ]
@@ -297,10 +299,10 @@ def _endless(places: list[str], chance: Random) -> Callable[[], str]:
     return following
 
 
-def _worker_plan(chance: Random, places: Callable[[], str]) -> str:
+def _worker_plan(chance: Random, places: Callable[[], str], life: int) -> str:
     """Faults of one incarnation: mostly sudden death at one place, sometimes errors or hanging at others."""
     place = places()
-    nth = 1 if place in {"retention", "drain"} else chance.randint(1, 6)
+    nth = 1 if place in {"retention", "drain"} else chance.randint(1, life)
     plan = f"seed={chance.randrange(10**6)},{place}=exit@{nth}"
     if chance.random() < 0.4:
         other = chance.choice(WORKER_PLACES[:12])
