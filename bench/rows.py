@@ -90,13 +90,14 @@ def _round(server: Server, sent: Sequence[bytes], database: psutil.Process, pace
     return Round(outcome=outcome, cpu=(server.cpu() - before) * each, database_cpu=(_cpu(database) - stored) * each)
 
 
-def _cpu(process: psutil.Process) -> float:
-    """Processor seconds of a process and its living children."""
-    total = 0.0
-    for each in (process, *process.children()):
+def _cpu(server: psutil.Process) -> float:
+    """Processor seconds of PostgreSQL: of its first process, of its sessions, and of those that have ended."""
+    times = server.cpu_times()
+    total = float(times.user + times.system + times.children_user + times.children_system)
+    for session in server.children():
         try:
-            times = each.cpu_times()
-        except psutil.NoSuchProcess:  # a session that has just ended
+            times = session.cpu_times()
+        except psutil.NoSuchProcess:  # it has just ended
             continue
         total += times.user + times.system
     return total

@@ -22,7 +22,7 @@ class Batch(Generic[K, V]):
 
     ``limit`` is the most items of one run, ``lanes`` the most runs at a time. Those who were answered together often
     come again together: ``gather`` is how many seconds a run waits at the most until they are as many as last time,
-    which pays where a run is dear. A caller alone never waits.
+    which pays where a run is dear. After a run of few nobody waits.
     """
 
     def __init__(
@@ -71,6 +71,8 @@ class Batch(Generic[K, V]):
             if self._gather and FEW < self._last > len(self._waiting) and self._enough is None:
                 await self._wait_for_others()
             entries = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+            if not entries:
+                return  # another lane was quicker
             self._last = len(entries)
             try:
                 results = await self._run([item for item, _ in entries])
