@@ -141,6 +141,7 @@ class House:
         )
         self._stack.push_async_callback(self.outbound.close)
         self.routes = Routes(self._build_providers(), self.config.routes)
+        self.routes.check(self._installed())
         self.intake = self._build_intake()
         self.retention = self._build_retention()
         self.finish = Finish(self.database, clock=self.clock, ids=self.ids, meter=self.meter)
@@ -244,6 +245,9 @@ class House:
             self._stack.push_async_callback(provider.close)
         return providers
 
+    def _installed(self) -> list[str]:
+        return list(self._provided) if self._provided is not None else [name for name, _ in registry.discover()]
+
     def _build_intake(self) -> Intake:
         limit = self.config.rate_limit
         return Intake(
@@ -308,6 +312,7 @@ class House:
                 heartbeat=timedelta(seconds=config.heartbeat_seconds),
                 dequeue=timedelta(seconds=config.dequeue_seconds),
                 drain=timedelta(seconds=config.drain_seconds),
+                longest=timedelta(seconds=max(config.drain_seconds, config.openai_timeout + 15)),
             ),
             meter=self.meter,
             tracer=self.tracer,

@@ -25,6 +25,7 @@ import pytest
 from tests.wire.desk import BASE64, BY_URL, COMMON, CREDIT, GENERATE, RECORD
 
 from tessera import config
+from tessera.db import dump
 from tessera.testing.databases import Databases
 from tessera.testing.servers import Receiver, receiving
 from tessera.testing.simulators.openai_images import Simulator
@@ -326,6 +327,30 @@ def test_a_setting_that_does_not_fit_is_not_repeated(name: str, value: str) -> N
     text = "".join(traceback.format_exception(caught.value))
     assert name in text
     assert list(leaks({"the error": text.encode()}, {**SECRETS, "password": PASSWORD})) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "bare", "password"),
+    [
+        ("postgresql://u:s%40cret@db:5432/x?sslmode=require", "postgresql://u@db:5432/x?sslmode=require", "s@cret"),
+        ("postgres://u:secret@[::1]:5432/x", "postgres://u@[::1]:5432/x", "secret"),
+        ("postgresql://u:secret@/x?host=/run/pg", "postgresql://u@/x?host=/run/pg", "secret"),
+        ("postgresql://db/x?user=u&password=se%26cret&a=b", "postgresql://db/x?user=u&a=b", "se&cret"),
+        ("postgresql://u@db/x", "postgresql://u@db/x", None),
+        ("postgresql:///x?host=/run/pg", "postgresql:///x?host=/run/pg", None),
+    ],
+)
+async def test_no_other_process_sees_the_databases_password(
+    url: str, bare: str, password: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arguments are shown to everybody on a machine; the environment of a process is its owner's."""
+    tool = tmp_path / "tool"
+    tool.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/said\necho "$PGPASSWORD" > {tmp_path}/heard\n')
+    tool.chmod(0o700)
+    monkeypatch.setattr(dump, "tool", lambda name: tool)
+    await dump.dump(url, "snapshot", tmp_path / "target")
+    assert (tmp_path / "said").read_text().split()[0] == f"--dbname={bare}"
+    assert (tmp_path / "heard").read_text().strip() == (password or "")
 
 
 def test_a_config_shows_no_secret_in_any_way(tmp_path: Path) -> None:

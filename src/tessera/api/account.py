@@ -1,5 +1,8 @@
 """The account's credits, and whether the gateway is well."""
 
+import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -14,6 +17,8 @@ from tessera.domain.credit import credits
 from tessera.wiring import House
 
 log = structlog.get_logger(__name__)
+
+FRESH = 1.0
 
 
 def routes(house: House, keys: Keys) -> list[HTTPRouteHandler]:
@@ -30,13 +35,33 @@ def health(house: House) -> list[HTTPRouteHandler]:
     async def healthz() -> HttpResponse:
         return answer(b'{"status":"ok"}')
 
+    look = Look(house)
+
     @get("/readyz")
     async def readyz() -> HttpResponse:
-        parts = await readiness(house)
+        parts = await look()
         ready = all(part["ok"] for part in parts.values())
         return answer(encode({"ready": ready, **parts}), status=200 if ready else 503)
 
     return [healthz, readyz]
+
+
+class Look:
+    """The readiness of the house, looked at once a second at the most, however many ask."""
+
+    def __init__(self, house: House, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._house = house
+        self._monotonic = monotonic
+        self._lock = asyncio.Lock()
+        self._until = 0.0
+        self._parts: dict[str, dict[str, Any]] = {}
+
+    async def __call__(self) -> dict[str, dict[str, Any]]:
+        async with self._lock:
+            if self._monotonic() >= self._until:
+                self._parts = await readiness(self._house)
+                self._until = self._monotonic() + FRESH
+            return self._parts
 
 
 async def readiness(house: House) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,6 @@ from tessera.domain.errors import (
     KeyCapReached,
     NoProvider,
     NotFound,
-    Overloaded,
     RateLimited,
     Refusal,
     StorageError,
@@ -46,7 +45,6 @@ CODES: tuple[tuple[type[Refusal], int], ...] = (
     (IdempotencyConflict, 422),
     (NotFound, 422),
     (NoProvider, 505),
-    (Overloaded, 550),
 )
 """The first line that fits decides."""
 
@@ -106,7 +104,8 @@ def _status(path: str, error: Refusal, code: int) -> int:
 
 def failed(request: HttpRequest, error: Exception) -> HttpResponse:
     """A fault of ours: told to the log in full and to the caller in two words."""
-    log.error("request failed", path=request.url.path, exc_info=error)
+    # The template: a path of a file holds what opens it.
+    log.error("request failed", route=request.scope.get("path_template"), exc_info=error)
     return _plain(request.url.path, 500, {})
 
 

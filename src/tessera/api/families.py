@@ -73,6 +73,9 @@ class Families:
         asset = await self._assets(object_key) if object_key else None
         if asset is None or asset.account_id != key.account_id or asset.task_id is None:
             raise Invalid("url is wrong", field="url")
+        task = await self._tasks((asset.task_id, key.account_id))
+        if task is None or task.mode != key.mode:
+            raise Invalid("url is wrong", field="url")
         if asset.purged_at is not None:
             raise Invalid(_too_old(self.house.config.retention_outputs), field="url")
         return success(self._sign(asset))
@@ -111,7 +114,8 @@ def _check_ready(task: Task, now: datetime, kept: timedelta) -> None:
 
 
 def _too_old(kept: timedelta) -> str:
-    return f"Temporarily supports records within {kept.days} days"
+    unit, count = ("days", kept.days) if kept.days else ("hours", int(kept.total_seconds() // 3600))
+    return f"Temporarily supports records within {count} {unit}"
 
 
 def routes(families: Families) -> list[HTTPRouteHandler]:

@@ -42,7 +42,9 @@ class Native:
             found = await webhooks.of_task(self.house.database, task.id)
             found = [each for each in found if state is None or each.state == state]
         else:
-            found = await webhooks.of_account(self.house.database, key.account_id, state=state, limit=_limit(request))
+            found = await webhooks.of_account(
+                self.house.database, key.account_id, mode=key.mode, state=state, limit=_limit(request)
+            )
         return success([native.delivery(each) for each in found])
 
     async def delivery(self, request: HttpRequest, delivery_id: str) -> HttpResponse:
@@ -72,6 +74,9 @@ class Native:
     async def _own_delivery(self, key: ApiKey, delivery_id: str) -> Delivery:
         delivery = await webhooks.get(self.house.database, delivery_id) if _is_id(delivery_id) else None
         if delivery is None or delivery.account_id != key.account_id:
+            raise NotFound("There is no such delivery")
+        task = await tasks.get(self.house.database, delivery.task_id)
+        if task is None or task.mode != key.mode:
             raise NotFound("There is no such delivery")
         return delivery
 

@@ -19,7 +19,7 @@ from tessera.api.auth import Keys
 from tessera.api.http import NOSNIFF, UPLOADS, HttpRequest, HttpResponse, TooLarge, answer, body, stream
 from tessera.api.multipart import Form, receive
 from tessera.contract.envelope import UPLOAD_JSON, encode
-from tessera.db import assets
+from tessera.db import assets, pending
 from tessera.dialects import files as dialect
 from tessera.domain.account import ApiKey
 from tessera.domain.asset import Asset, Origin
@@ -117,6 +117,8 @@ class Uploads:
         kind = sniff.sniff(await blocking.run(_head, path))
         chosen = names.file_name(name) if name else self._random(original, kind)
         stored = f"kieai/{key.account_id}/{place}/{chosen}"
+        # Bytes that a crash leaves without a row are found by it.
+        await pending.upload(self.house.database, stored, self.house.clock())
         async with self.house.database.transaction() as connection:
             # The same name again replaces bytes and row together, whoever else writes or purges it meanwhile.
             await assets.reserve(connection, stored)

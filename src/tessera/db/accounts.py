@@ -9,9 +9,17 @@ from tessera.db.connection import Connection, Database
 from tessera.domain.account import Account, ApiKey, Caps
 from tessera.domain.task import Mode
 
+FIRST = 0x7E55E7B
+"""The advisory lock of whoever sets up the first account."""
+
 COLUMNS = "id, name, webhook_secret, created_at, previous_secret, previous_until"
 KEY_COLUMNS = """id, account_id, mode, name, hint, created_at, expires_at, revoked_at, networks,
     hour_cap, day_cap, total_cap"""
+
+
+async def line_up(connection: Connection) -> None:
+    """Until the transaction ends nobody else sets up the first account."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", FIRST)
 
 
 async def add(connection: Connection, account: Account) -> None:

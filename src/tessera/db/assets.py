@@ -12,9 +12,13 @@ READ = f"{COLUMNS}, purged_at"
 
 
 async def put(connection: Connection, assets: Sequence[Asset]) -> None:
-    """Write asset rows; the same key again (an upload of the same name) replaces its row."""
+    """Write asset rows; the same key again (an upload of the same name) replaces its row.
+
+    With its row an object is pending no more.
+    """
     await connection.executemany(
         f"""
+        WITH arrived AS (DELETE FROM pending_objects WHERE key = $1)
         INSERT INTO assets ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (key) DO UPDATE SET
             media_type = excluded.media_type, size = excluded.size, sha256 = excluded.sha256, width = excluded.width,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from tessera.db.connection import Database
 from tessera.db.embedded import tool
@@ -76,13 +77,13 @@ async def dump(url: str, snapshot: str, target: Path) -> None:
     """Write the database as of a snapshot to a file that must not be there yet. Raises DumpError."""
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     more = ("--format=custom", "--compress=gzip:3", "--no-owner", "--no-privileges")
-    await _run("pg_dump", f"--dbname={url}", f"--snapshot={snapshot}", f"--file={target}", *more)
+    await _run("pg_dump", url, f"--snapshot={snapshot}", f"--file={target}", *more)
 
 
 async def restore(url: str, source: Path) -> None:
     """Fill an empty database from a dump: all of it, or nothing. Raises DumpError."""
     more = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
-    await _run("pg_restore", f"--dbname={url}", *more, str(source))
+    await _run("pg_restore", url, *more, str(source))
 
 
 def newest() -> str:
@@ -90,11 +91,31 @@ def newest() -> str:
     return head()
 
 
-async def _run(name: str, *arguments: str) -> None:
+def apart(url: str) -> tuple[str, dict[str, str]]:
+    """A database URL without its password, and the variable that carries it: arguments are shown to every process."""
+    parts = urlsplit(url)
+    user, _, place = parts.netloc.rpartition("@")
+    fields = [field.partition("=") for field in parts.query.split("&") if field]
+    given = [parts.password, *(value for name, _, value in fields if name == "password")]
+    kept = "&".join("".join(field) for field in fields if field[0] != "password")
+    netloc = f"{user.partition(':')[0]}@{place}" if user else place
+    secret = next((unquote(each) for each in reversed(given) if each is not None), None)
+    bare = f"{parts.scheme}://{netloc}{parts.path}{'?' if kept else ''}{kept}"
+    return bare, {} if secret is None else {"PGPASSWORD": secret}
+
+
+async def _run(name: str, url: str, *arguments: str) -> None:
     # Without the caller's PG* variables, which would have a say in where and how it connects.
     environ = {key: os.environ[key] for key in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if key in os.environ}
+    bare, password = apart(url)
     process = await asyncio.create_subprocess_exec(
-        str(tool(name)), *arguments, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env={**environ, "LC_ALL": "C"}
+        str(tool(name)),
+        f"--dbname={bare}",
+        *arguments,
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=PIPE,
+        env={**environ, **password, "LC_ALL": "C"},
     )
     try:
         _, said = await process.communicate()

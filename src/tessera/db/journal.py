@@ -54,5 +54,6 @@ async def beat(database: Database, jobs: Sequence[int], holder: UUID) -> None:
 
 
 async def trim(connection: Connection, before: datetime) -> None:
-    """Remove lines that the queue has counted already."""
+    """Remove lines that the queue has counted already, and its counts, which nobody asks for."""
     await connection.execute("DELETE FROM pgqueuer_log WHERE aggregated AND created < $1", before)
+    await connection.execute("DELETE FROM pgqueuer_statistics WHERE created < $1", before)

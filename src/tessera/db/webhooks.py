@@ -6,6 +6,7 @@ from datetime import datetime
 import asyncpg
 
 from tessera.db.connection import Connection, Database
+from tessera.domain.task import Mode
 from tessera.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
 
 COLUMNS = "id, account_id, task_id, event, url, state, created_at, next_at, ended_at, base"
@@ -34,17 +35,24 @@ async def of_task(database: Database, task_id: str) -> list[Delivery]:
 
 
 async def of_account(
-    database: Database, account_id: str, *, state: DeliveryState | None = None, limit: int = 50
+    database: Database,
+    account_id: str,
+    *,
+    mode: Mode | None = None,
+    state: DeliveryState | None = None,
+    limit: int = 50,
 ) -> list[Delivery]:
-    """The newest first."""
+    """The newest first, of tasks of one mode or of both."""
     rows = await database.pool.fetch(
         f"""
-        SELECT {COLUMNS} FROM deliveries WHERE account_id = $1 AND ($2::text IS NULL OR state = $2)
+        SELECT {COLUMNS} FROM deliveries d WHERE account_id = $1 AND ($2::text IS NULL OR state = $2)
+        AND ($4::text IS NULL OR EXISTS (SELECT FROM tasks t WHERE t.id = d.task_id AND t.mode = $4))
         ORDER BY created_at DESC, id DESC LIMIT $3
         """,
         account_id,
         state.value if state else None,
         limit,
+        mode.value if mode else None,
     )
     return [_delivery(row) for row in rows]
 

@@ -10,8 +10,7 @@ TesseraError
 │   ├── RateLimited          too many new tasks in the window
 │   ├── IdempotencyConflict  same key, other body
 │   ├── NotFound             no such record, or not yours
-│   ├── NoProvider           nothing is configured that serves this model
-│   └── Overloaded           the gateway cannot take more work now
+│   └── NoProvider           nothing is configured that serves this model
 ├── ProviderError            how an upstream service says no
 │   ├── Rejected             final: not accepted, and why
 │   ├── Unavailable          surely not accepted; try again or elsewhere
@@ -80,10 +79,6 @@ class NotFound(Refusal):
 
 class NoProvider(Refusal):
     """No provider is configured for this model"""
-
-
-class Overloaded(Refusal):
-    """The queue is full; try again later"""
 
 
 class ProviderError(TesseraError):

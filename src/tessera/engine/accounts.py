@@ -88,10 +88,13 @@ class Accounts:
 
         Answers what has to be shown once; None where the account had keys already. Safe on every start of a process.
         """
-        account = await self._ensure(name, webhook_secret, test_credits)
-        fresh = not await self.keys(account)
-        test = await self._ensure_key(account, Mode.TEST, test_key, fresh=fresh)
-        live = await self._ensure_key(account, Mode.LIVE, live_key, fresh=fresh)
+        async with self._database.transaction() as connection:
+            # Several processes may begin at once: one of them makes the keys and shows them.
+            await accounts.line_up(connection)
+            account = await self._ensure(name, webhook_secret, test_credits)
+            fresh = not await self.keys(account)
+            test = await self._ensure_key(account, Mode.TEST, test_key, fresh=fresh)
+            live = await self._ensure_key(account, Mode.LIVE, live_key, fresh=fresh)
         return Welcome(account.id, test, live, account.webhook_secret) if fresh else None
 
     async def _ensure(self, name: str, webhook_secret: str | None, test_credits: int) -> Account:
@@ -101,10 +104,7 @@ class Accounts:
                 return await self.create(name, webhook_secret=webhook_secret, test_credits=test_credits)
             except Invalid:  # another process was first
                 account = await self.find(name)
-        if webhook_secret is not None and webhook_secret != account.webhook_secret:
-            async with self._database.transaction() as connection:
-                await accounts.rotate(connection, account.id, webhook_secret, self._clock())
-            return await self.find(account.id)
+        # The secret is for the first start: later ones would undo a rotation.
         return account
 
     async def _ensure_key(self, account: Account, mode: Mode, secret: str | None, *, fresh: bool) -> str:

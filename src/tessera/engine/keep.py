@@ -63,7 +63,7 @@ class Keep:
                 return await self._store_one(task, output, position, folder)
             except (StorageError, OutboundError) as error:
                 failures += 1
-                if failures >= TRIES or isinstance(error, HOPELESS):
+                if isinstance(error, HOPELESS) or (failures >= TRIES and self._steps.over(task)):
                     failure = Failure(Reason.STORAGE, NOT_STORED)
                     raise Verdict(AttemptState.FAILED, failure, cause=None, elsewhere=False) from error
                 log.warning("output not stored", position=position, failures=failures, error=str(error))
@@ -80,6 +80,7 @@ class Keep:
             spool_dir=folder,
             max_bytes=self._bounds.bytes,
             max_pixels=self._bounds.pixels,
+            before=lambda key: self._steps.storing(task, key),
         )
         return Asset(
             key=kept.key,

@@ -9,6 +9,7 @@ database goes away it waits for all its jobs before it says so. None of that may
   the jobs that are held already go on.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,8 +19,9 @@ import structlog
 from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgPoolDriver
 from pgqueuer.models import Job, TracebackRecord
+from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.queries import Queries
-from pgqueuer.types import JOB_STATUS, JobId
+from pgqueuer.types import JOB_STATUS, HealthCheckId, JobId
 
 from tessera.db import journal
 from tessera.db.connection import Database
@@ -37,12 +39,29 @@ def build(database: Database) -> PgQueuer:
     return built
 
 
+def hang_up(queue: PgQueuer) -> None:
+    """Let a queue that has ended listen no more, though the jobs that it holds go on."""
+    if isinstance(queue.connection, _Driver):
+        queue.connection.hang_up()
+
+
 class _Driver(AsyncpgPoolDriver):
     """The library's driver over our pool; ``lost`` is called when a statement fails."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database.pool)
         self.lost: Callable[[], None] = lambda: None
+        self.heard = asyncio.Event()
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        await super().add_listener(channel, callback)
+        self.heard.set()
+
+    def hang_up(self) -> None:
+        """Give the connection up that it listens with: a queue that has ended takes nothing more."""
+        if self._listener_connection is not None:
+            self._listener_connection.terminate()
+            self._listener_connection = None
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         with self._listening():
@@ -62,9 +81,7 @@ class _Driver(AsyncpgPoolDriver):
             yield
         except Exception:
             # The jobs of this queue may go on for long; what it listened with is free for the next queue at once.
-            if self._listener_connection is not None:
-                self._listener_connection.terminate()
-                self._listener_connection = None
+            self.hang_up()
             self.lost()
             raise
 
@@ -75,7 +92,13 @@ class _Leased(Queries):
     def __init__(self, driver: _Driver, database: Database) -> None:
         super().__init__(driver)
         self._database = database
+        self._ear = driver
         self.holder: UUID | None = None
+
+    async def notify_health_check(self, health_check_event_id: HealthCheckId) -> None:
+        # The library probes its listener before it has begun to listen; it would miss the answer, and give up for it.
+        await self._ear.heard.wait()
+        await super().notify_health_check(health_check_event_id)
 
     async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
         done = [job.id for job, status, _ in job_status if status == "successful"]

@@ -1,7 +1,7 @@
 """Keep, and then no longer: files go first, then records, in steps small enough to be stopped after any of them.
 
 A step that was interrupted is done again by the next one: a file without its row is never left behind, because a row
-is marked only after its file is gone.
+is marked only after its file is gone. What a crash left in the store before there was a row is known by its note.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import structlog
 
-from tessera.db import assets, idempotency, journal, tasks
+from tessera.db import assets, idempotency, journal, pending, tasks
 from tessera.db.connection import Database
 from tessera.domain.asset import Origin
 from tessera.engine import faults
@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 STEP = 200
 REPLAY = timedelta(hours=24)
 JOURNAL = timedelta(days=1)
+ORPHANS = timedelta(days=1)
+"""How long bytes without a row are left alone: whoever stores them may still be about to write it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +43,16 @@ class Retention:
 
     async def sweep(self) -> dict[str, int]:
         """Remove all whose time is over; answers how many of each kind. Safe to stop and to run twice at a time."""
-        counts = {
-            "outputs": await self._files(Origin.OUTPUT, self._terms.outputs),
-            "uploads": await self._files(Origin.UPLOAD, self._terms.uploads),
-            "records": await self._records(),
-        }
+        # What needs no store comes first: a store that fails for days must not make these tables grow.
         async with self._database.transaction() as connection:
             await idempotency.forget(connection, self._clock() - REPLAY)
             await journal.trim(connection, self._clock() - JOURNAL)
+        counts = {
+            "outputs": await self._files(Origin.OUTPUT, self._terms.outputs),
+            "uploads": await self._files(Origin.UPLOAD, self._terms.uploads),
+            "orphans": await self._orphans(),
+            "records": await self._records(),
+        }
         if any(counts.values()):
             log.info("retention", **counts)
         return counts
@@ -67,6 +71,21 @@ class Retention:
                 await self._store.delete(keys)
                 await faults.reach("retention")
                 await assets.purged(connection, keys, now)
+        return len(keys)
+
+    async def _orphans(self) -> int:
+        total = 0
+        while count := await self._some_orphans():
+            total += count
+        return total
+
+    async def _some_orphans(self) -> int:
+        async with self._database.transaction() as connection:
+            keys = await pending.orphans(connection, self._clock() - ORPHANS, limit=STEP)
+            if keys:
+                await self._store.delete(keys)
+                await faults.reach("retention")
+                await pending.forget(connection, keys)
         return len(keys)
 
     async def _records(self) -> int:

@@ -1,9 +1,9 @@
 """Which providers serve a model, in which order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tessera.domain.errors import NoProvider
+from tessera.domain.errors import ConfigError, NoProvider
 from tessera.domain.task import Mode
 from tessera.providers.base import Provider
 
@@ -36,6 +36,16 @@ class Routes:
         self._providers = dict(providers)
         self._configured = dict(configured or {})
 
+    def check(self, installed: Collection[str]) -> None:
+        """Raises ConfigError for a route to a provider that is not installed, or to the sandbox."""
+        known = sorted(set(installed) - {SANDBOX})
+        for model, entries in self._configured.items():
+            for entry in entries:
+                name = entry.partition(":")[0]
+                if name not in known:
+                    choice = ", ".join(known) or "none yet"
+                    raise ConfigError(f"routes: {model} names the provider {name!r}; a route can name {choice}")
+
     @property
     def providers(self) -> Mapping[str, Provider]:
         return self._providers
@@ -62,7 +72,7 @@ class Routes:
         if mode is Mode.TEST:
             hops = self._default(model, {name: p for name, p in self._providers.items() if name == SANDBOX})
         elif model in self._configured:
-            hops = [self._parse(entry) for entry in self._configured[model]]
+            hops = [hop for entry in self._configured[model] if (hop := self._parse(entry)) is not None]
         else:
             hops = self._default(model, {name: p for name, p in self._providers.items() if name != SANDBOX})
         return [hop for hop in hops if operation in hop.provider.manifest.operations]
@@ -75,13 +85,11 @@ class Routes:
                 hops.append(Hop(provider, upstream))
         return hops
 
-    def _parse(self, entry: str) -> Hop:
+    def _parse(self, entry: str) -> Hop | None:
+        """The hop of an entry; None where its provider is off: the others of the route go on."""
         name, _, model = entry.partition(":")
-        provider = self._providers.get(name)
-        if provider is None or name == SANDBOX:
-            known = ", ".join(sorted(set(self._providers) - {SANDBOX})) or "none"
-            raise NoProvider(f"routes: there is no provider {name!r} here (configured: {known})")
-        return Hop(provider, model)
+        provider = self._providers.get(name) if name != SANDBOX else None
+        return Hop(provider, model) if provider else None
 
     def _advice(self, model: str) -> str:
         return (

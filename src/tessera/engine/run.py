@@ -7,7 +7,7 @@ ends a task for its caller; the walk goes on, and a late success is still stored
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,19 +17,24 @@ import structlog
 
 from tessera.db import attempts, tasks
 from tessera.db.connection import Database
+from tessera.domain.asset import Asset
 from tessera.domain.errors import InputError, NoProvider, ProviderError, Unavailable
 from tessera.domain.task import Attempt, AttemptState, Failure, Reason, State, Task
 from tessera.engine import faults
 from tessera.engine.finish import Finish
 from tessera.engine.inputs import Gathered, Inputs
+from tessera.engine.insist import insist
 from tessera.engine.keep import Keep
 from tessera.engine.routes import Hop, Routes
-from tessera.engine.step import UNKNOWN, LostClaim, Steps, Verdict
+from tessera.engine.step import UNKNOWN, HandBack, LostClaim, Steps, Verdict
 from tessera.kit.backoff import grow
 from tessera.kit.clock import Clock
-from tessera.providers.base import Job
+from tessera.providers.base import Done, Job
 
 log = structlog.get_logger(__name__)
+
+ELSEWHERE = timedelta(seconds=30)
+"""How long a job waits for a worker that has the provider of its open attempt."""
 
 TRIES = 4
 """Submissions to one provider that surely did not accept, before the next of the route is asked."""
@@ -76,6 +81,11 @@ class Run:
         self._late = late
 
     @property
+    def unrepeatable(self) -> int:
+        """Submissions under way whose answer comes this once or never."""
+        return self._steps.unrepeatable
+
+    @property
     def draining(self) -> asyncio.Event:
         return self._steps.draining
 
@@ -105,15 +115,23 @@ class Run:
     async def _walk(self, task: Task, folder: Path) -> None:
         history = await attempts.of_task(self._database, task)
         last = history[-1] if history else None
-        if task.state is State.FAILED and (last is None or last.upstream_id is None):
+        if task.state is State.FAILED and (last is None or last.state is not AttemptState.SUBMITTED):
             return  # past its deadline, and nothing is under way that could still succeed
         try:
-            blank = await self._prepare(task, last, folder)
-            await self._try_hops(task, history, blank)
+            blank, complete = await self._prepare(task, last, folder)
+            await self._try_hops(task, history, blank, complete=complete)
         except InputError as error:
             await self._refuse(task, Failure(error.reason, str(error)))
         except NoProvider as error:
             await self._refuse(task, Failure(Reason.UNAVAILABLE, str(error)))
+
+    async def _succeed(self, task: Task, attempt: Attempt, outputs: Sequence[Asset], done: Done) -> bool:
+        return await insist(lambda: self._finish.succeed(task, attempt, outputs, done), "success")
+
+    async def _fail(self, task: Task, attempt: Attempt, verdict: Verdict) -> bool:
+        return await insist(
+            lambda: self._finish.fail(task, attempt, verdict.state, verdict.failure, verdict.cause), "failure"
+        )
 
     async def _refuse(self, task: Task, failure: Failure) -> None:
         """End a task that no provider was asked for."""
@@ -124,16 +142,17 @@ class Run:
         if not by_us and not await tasks.held(self._database, task):
             raise LostClaim
 
-    async def _prepare(self, task: Task, last: Attempt | None, folder: Path) -> Job:
-        """A job with the inputs on the local disk. Raises InputError."""
+    async def _prepare(self, task: Task, last: Attempt | None, folder: Path) -> tuple[Job, bool]:
+        """A job with the inputs on the local disk, and whether they are all there. Raises InputError."""
+        complete = True
         try:
             gathered = await self._inputs.gather(task.request, folder)
         except InputError:
-            if last is None or last.upstream_id is None:
+            if last is None or last.state not in OPEN:
                 raise
-            # The provider has its own copy since it took the job: an input that is gone by now must not end it.
-            gathered = Gathered(images=(), mask=None)
-        return Job(
+            # The provider may have its own copy since it took the job: an input that is gone by now must not end it.
+            gathered, complete = Gathered(images=(), mask=None), False
+        job = Job(
             task_id=task.id,
             idempotency_key="",
             model="",
@@ -142,29 +161,46 @@ class Run:
             images=gathered.images,
             mask=gathered.mask,
         )
+        return job, complete
 
-    async def _try_hops(self, task: Task, history: list[Attempt], blank: Job) -> None:
+    async def _try_hops(self, task: Task, history: list[Attempt], blank: Job, *, complete: bool) -> None:
         """Ask the providers of the route in order, beginning where the last worker stopped."""
-        hops = self._routes.of(task.mode, task.model, task.operation, task.fallback)
+        hops = self._hops(task, history)
         primary = self._routes.primary(task.mode, task.model, task.operation)
         position = _position(history, hops)
         while True:
             hop, attempt, resumed = await self._next(task, hops, position)
             try:
                 if hop is None:
-                    raise _gone(attempt)
-                done = await self._steps.carry_out(task, hop, attempt, blank, resumed=resumed)
+                    raise self._gone(task, attempt)
+                done = await self._steps.carry_out(task, hop, attempt, blank, resumed=resumed, complete=complete)
                 outputs = await self._keep.all(task, done, blank.workdir)
-                await self._ended(task, await self._finish.succeed(task, attempt, outputs, done))
+                await self._ended(task, await self._succeed(task, attempt, outputs, done))
                 return
             except Verdict as verdict:
                 wait = _move(position, verdict, len(hops), primary)
-                if wait is None:
-                    failed = await self._finish.fail(task, attempt, verdict.state, verdict.failure, verdict.cause)
-                    await self._ended(task, failed)
+                # Past the deadline a late success still counts, and nothing new is begun.
+                if wait is None or self._steps.over(task):
+                    await self._ended(task, await self._fail(task, attempt, verdict))
                     return
                 await self._finish.close(task, attempt, verdict.state, verdict.cause)
                 await self._steps.pause(wait)
+
+    def _hops(self, task: Task, history: list[Attempt]) -> list[Hop]:
+        """The route of the task. Raises NoProvider, unless an attempt is open: that one can still be brought home."""
+        try:
+            return self._routes.of(task.mode, task.model, task.operation, task.fallback)
+        except NoProvider:
+            if history and history[-1].state in OPEN:
+                return []
+            raise
+
+    def _gone(self, task: Task, attempt: Attempt) -> Exception:
+        """The provider of an open attempt is not configured here: perhaps it is elsewhere, or will be again."""
+        log.warning("provider is not configured here", provider=attempt.provider, attempt=attempt.number)
+        if not self._steps.over(task):
+            return HandBack(ELSEWHERE)
+        return Verdict(AttemptState.AMBIGUOUS, Failure(Reason.UNKNOWN, UNKNOWN), cause=None, elsewhere=False)
 
     async def _next(self, task: Task, hops: list[Hop], position: Position) -> tuple[Hop | None, Attempt, bool]:
         """The hop and attempt to go on with; no hop where the provider of an open attempt is configured no more."""
@@ -184,13 +220,15 @@ class Run:
         try:
             yield
         finally:
+            if self._steps.over(task):
+                await asyncio.wait({timer})  # it is writing, or has written, what the caller is to be told
             timer.cancel()
 
     async def _expire(self, task: Task) -> None:
         left = self._steps.deadline(task) - self._clock()
         await asyncio.sleep(max(0.0, left.total_seconds()))
         try:
-            await self._finish.fail(task, None, AttemptState.FAILED, DEADLINE)
+            await insist(lambda: self._finish.fail(task, None, AttemptState.FAILED, DEADLINE), "deadline")
         except Exception as error:  # noqa: BLE001 - a timer must not die unheard: the next worker's timer ends the task
             log.error("deadline not written", error=str(error))
 
@@ -243,8 +281,3 @@ def _patience(cause: ProviderError | None, tries: int) -> timedelta:
     if isinstance(cause, Unavailable) and cause.retry_after is not None:
         return max(wait, min(cause.retry_after, timedelta(minutes=5)))
     return wait
-
-
-def _gone(attempt: Attempt) -> Verdict:
-    log.error("provider is configured no more", provider=attempt.provider, attempt=attempt.number)
-    return Verdict(AttemptState.AMBIGUOUS, Failure(Reason.UNKNOWN, UNKNOWN), cause=None, elsewhere=False)

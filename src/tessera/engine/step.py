@@ -6,18 +6,20 @@ changes nothing more.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
-from tessera.db import attempts, tasks
+from tessera.db import attempts, pending, tasks
 from tessera.db.connection import Database
 from tessera.db.errors import Conflict
 from tessera.domain.errors import Ambiguous, Failed, ProviderError, Rejected, Unavailable
 from tessera.domain.task import Attempt, AttemptState, Failure, Reason, State, Task
 from tessera.engine import faults, queue
+from tessera.engine.insist import insist
 from tessera.engine.routes import Hop
 from tessera.kit import trace
 from tessera.kit.backoff import grow
@@ -27,6 +29,9 @@ from tessera.kit.meter import SILENT, Meter
 from tessera.providers.base import Accepted, Done, Finder, Job
 
 log = structlog.get_logger(__name__)
+
+GLANCE = timedelta(seconds=30)
+"""How often a worker that only waits looks whether the task is still its own."""
 
 RESENDS = 3
 """Submissions of one attempt whose outcome stayed ambiguous, where sending again is safe."""
@@ -42,7 +47,11 @@ class LostClaim(Exception):
 
 
 class HandBack(Exception):
-    """This process is draining: the job goes back to the queue."""
+    """The job goes back to the queue for ``delay``: the process drains, or there is nothing to do before."""
+
+    def __init__(self, delay: timedelta = timedelta(0)) -> None:
+        super().__init__("handed back")
+        self.delay = delay
 
 
 class Verdict(Exception):
@@ -103,6 +112,12 @@ class Steps:
         self._wait = wait
         self._meter = meter
         self.draining = asyncio.Event()
+        self.unrepeatable = 0
+        """Submissions under way whose answer comes this once or never."""
+
+    def over(self, task: Task) -> bool:
+        """Whether the task is past its deadline."""
+        return self._clock() >= self.deadline(task)
 
     def deadline(self, task: Task) -> datetime:
         """Counted from the first claim: time in the queue is ours, not the provider's."""
@@ -128,8 +143,18 @@ class Steps:
         await faults.reach("run.intended")
         return attempt
 
-    async def carry_out(self, task: Task, hop: Hop, attempt: Attempt, blank: Job, *, resumed: bool) -> Done:
-        """Steps 2 and 3: submit, unless there is an upstream id, and poll. Raises Verdict, LostClaim, HandBack."""
+    async def storing(self, task: Task, key: str) -> None:
+        """Before an output is stored its key is on record, so that a crash leaves nothing unknown. Raises LostClaim."""
+        if not await insist(lambda: pending.output(self._database, task, key, self._clock()), "pending output"):
+            raise LostClaim
+
+    async def carry_out(
+        self, task: Task, hop: Hop, attempt: Attempt, blank: Job, *, resumed: bool, complete: bool = True
+    ) -> Done:
+        """Steps 2 and 3: submit, unless there is an upstream id, and poll. Raises Verdict, LostClaim, HandBack.
+
+        A job that is not ``complete`` lacks its inputs: it can be looked up and polled, and never sent.
+        """
         job = replace(
             blank, idempotency_key=attempt.idempotency_key, model=attempt.model, upstream_id=attempt.upstream_id
         )
@@ -137,14 +162,16 @@ class Steps:
         try:
             if job.upstream_id is not None:
                 return await self._watch(task, hop, job)
-            answer = await self._submit(task, hop, attempt, job, ambiguous=resumed)
+            answer = await self._submit(task, hop, attempt, job, ambiguous=resumed, complete=complete)
             return answer if isinstance(answer, Done) else await self._watch(task, hop, answer)
         except ProviderError as error:
             raise _verdict(error) from error
         finally:
             self._meter.move("in_flight", -1, hop.name)
 
-    async def _submit(self, task: Task, hop: Hop, attempt: Attempt, job: Job, *, ambiguous: bool) -> Job | Done:
+    async def _submit(
+        self, task: Task, hop: Hop, attempt: Attempt, job: Job, *, ambiguous: bool, complete: bool
+    ) -> Job | Done:
         """Send once. After an ambiguous outcome look first, and send again only where that is one job.
 
         What the provider says to a question or to a repetition is no word on the submission that is in doubt: until
@@ -154,6 +181,8 @@ class Steps:
         while True:
             try:
                 found = await self._look(hop, job) if ambiguous else None
+                if found is None and not complete:
+                    raise _unsendable()
                 # A provider that was asked, and has no such job, leaves nothing in doubt.
                 ambiguous = ambiguous and not isinstance(hop.provider, Finder)
                 answer = await self._call(task, hop, attempt, job) if found is None else Accepted(upstream_id=found)
@@ -162,7 +191,7 @@ class Steps:
                     raise
                 silences += 1
                 log.warning("outcome still ambiguous", provider=hop.name, silences=silences, error=str(error))
-                await self._pause_late(task, grow(timedelta(seconds=1), 2, silences - 1, timedelta(minutes=1)), 0)
+                await self._pause_late(task, grow(timedelta(seconds=1), 2, silences - 1, timedelta(minutes=1)))
                 continue
             except Rejected as error:
                 if ambiguous and error.portable:
@@ -186,8 +215,17 @@ class Steps:
         await faults.reach("run.calling")
         if self._clock() - attempt.created_at > FRESH and not await tasks.held(self._database, task):
             raise LostClaim
-        with trace.span("submit", "client", provider=hop.name, model=hop.model):
+        with trace.span("submit", "client", provider=hop.name, model=hop.model), self._sending(hop):
             return await hop.provider.submit(job)
+
+    @contextmanager
+    def _sending(self, hop: Hop) -> Iterator[None]:
+        once = not (hop.provider.manifest.idempotent or isinstance(hop.provider, Finder))
+        self.unrepeatable += once
+        try:
+            yield
+        finally:
+            self.unrepeatable -= once
 
     async def _look(self, hop: Hop, job: Job) -> str | None:
         """After an ambiguous submission: the upstream id of the job; None when sending (again) is right.
@@ -203,7 +241,9 @@ class Steps:
     async def _receipt(self, task: Task, attempt: Attempt, job: Job, upstream_id: str) -> Job:
         """The upstream id is committed at once. Where the task was canceled meanwhile, so is the upstream job."""
         try:
-            held = await attempts.submitted(self._database, attempt, task.epoch, upstream_id)
+            held = await insist(
+                lambda: attempts.submitted(self._database, attempt, task.epoch, upstream_id), "upstream id"
+            )
         except Conflict as error:
             # Following it would deliver another caller's files.
             raise Failed("The provider's answer could not be used", detail={"upstream_id": upstream_id}) from error
@@ -225,15 +265,20 @@ class Steps:
 
     async def _poll(self, task: Task, hop: Hop, job: Job) -> Done:
         """Ask in the provider's own rhythm; no answer is no verdict, it only slows the asking down."""
-        misses, late, written = 0, 0, task.progress
+        misses, written, seen = 0, task.progress, self._clock()
         while True:
+            if self._clock() - seen > GLANCE:
+                # Canceled, or taken over: without progress to write nothing else would tell.
+                seen = self._clock()
+                if not await tasks.held(self._database, task):
+                    raise LostClaim
             try:
                 state = await hop.provider.poll(job)
                 misses = 0
             except Unavailable as error:
                 misses += 1
                 log.warning("poll unanswered", provider=hop.name, misses=misses, error=str(error))
-                await self._pause_late(task, grow(timedelta(seconds=2), 2, misses - 1, timedelta(minutes=1)), 0)
+                await self._pause_late(task, grow(timedelta(seconds=2), 2, misses - 1, timedelta(minutes=1)))
                 continue
             if isinstance(state, Done):
                 return state
@@ -241,25 +286,27 @@ class Steps:
                 written = min(state.progress, 0.99)
                 if not await tasks.progress(self._database, task, written):
                     raise LostClaim
-            late = await self._pause_late(task, state.again, late)
+            await self._pause_late(task, state.again)
 
-    async def _pause_late(self, task: Task, wait: timedelta, late: int) -> int:
-        """Wait for the next poll; past the deadline ever longer, and not for ever. Answers how often that was."""
-        over = self._clock() - self.deadline(task)
-        if over < timedelta(0):
+    async def _pause_late(self, task: Task, wait: timedelta) -> None:
+        """Wait for the next poll. Past the deadline nobody waits for it: the job goes back, for ever longer."""
+        late = self._clock() - self.deadline(task)
+        if late < timedelta(0):
             await self.pause(wait)
-            return 0
-        if over > self._patience.late:
+            return
+        if late > self._patience.late:
             raise Ambiguous("no result came, long after the deadline")
-        if not await tasks.held(self._database, task):
-            raise LostClaim
-        await self.pause(grow(wait, 2, late, timedelta(minutes=5)))
-        return late + 1
+        raise HandBack(min(max(wait, late / 4), timedelta(minutes=5)))
 
     async def pause(self, delay: timedelta) -> None:
         """Wait, unless the process drains: then the job goes back (HandBack)."""
         if await self._wait(self.draining, max(0.0, delay.total_seconds())):
             raise HandBack
+
+
+def _unsendable() -> Verdict:
+    failure = Failure(Reason.UNKNOWN, UNKNOWN)
+    return Verdict(AttemptState.AMBIGUOUS, failure, cause=None, elsewhere=False)
 
 
 def _verdict(error: ProviderError) -> Verdict:

@@ -34,19 +34,108 @@ Work = Callable[[str], Coroutine[None, None, None]]
 Sweep = Callable[[], Awaitable[object]]
 
 AGAIN = timedelta(seconds=5)
+SOON = timedelta(seconds=1)
+ERRANDS = 1000
+"""Callbacks and cancels held at the most."""
+
 SWEEP = "*/10 * * * *"
 """Retention runs every ten minutes, on one worker of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """``concurrency`` jobs held at the most; a job without a heartbeat for ``heartbeat`` is taken over."""
+    """``concurrency`` tasks held at the most; a job without a heartbeat for ``heartbeat`` is taken over.
+
+    At shutdown steps under way get ``drain`` to end; a submission that was sent, and whose answer comes this once or
+    never, gets ``longest``.
+    """
 
     concurrency: int
     heartbeat: timedelta
     dequeue: timedelta
     drain: timedelta
+    longest: timedelta
     batch: int = 100
+
+
+class Lane:
+    """A queue that is taken from until the process drains; ``register`` gives it its entrypoints.
+
+    At most ``concurrency`` of its jobs are held at a time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        draining: asyncio.Event,
+        register: Callable[[PgQueuer], None],
+        pace: Pace,
+        concurrency: int,
+    ) -> None:
+        self._database = database
+        self._draining = draining
+        self._register = register
+        self._pace = pace
+        self._concurrency = concurrency
+        self._queue: PgQueuer | None = None
+        self._queues: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """Take nothing more."""
+        if self._queue is not None:
+            self._queue.shutdown.set()
+
+    async def keep_running(self) -> None:
+        """A queue ends when the database goes away: another one is begun until the process drains.
+
+        The jobs of the one before go on meanwhile, and it keeps their leases.
+        """
+        draining = asyncio.create_task(self._draining.wait())
+        try:
+            while not draining.done():
+                await self._run_one(draining)
+            if self._queues:
+                await asyncio.wait(self._queues)
+        finally:
+            for task in (draining, *self._queues):
+                task.cancel()
+
+    async def _run_one(self, draining: asyncio.Task[bool]) -> None:
+        self._queue = queue = lease.build(self._database)
+        self._register(queue)
+        running = asyncio.create_task(self._take(queue))
+        self._queues.add(running)
+        running.add_done_callback(self._queues.discard)
+        ending = asyncio.create_task(queue.shutdown.wait())
+        await asyncio.wait({running, ending, draining}, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not draining.done():
+            queue.shutdown.set()
+            lease.hang_up(queue)
+            log.error("queue lost, beginning another")
+            await self._rest()
+
+    async def _take(self, queue: PgQueuer) -> None:
+        """Take jobs from the queue until it ends, and hold those that were taken until they are done."""
+        # The library wants room for two batches: a worker that shall hold few jobs takes them in small ones.
+        batch = max(1, min(self._pace.batch, self._concurrency // 2))
+        try:
+            await queue.run(
+                dequeue_timeout=self._pace.dequeue,
+                batch_size=batch,
+                max_concurrent_tasks=max(self._concurrency, 2 * batch),
+                heartbeat_timeout=self._pace.heartbeat,
+                shutdown_on_listener_failure=True,
+            )
+        except Exception as error:  # noqa: BLE001 - the worker outlives its database
+            log.warning("queue ended", error=str(error), kind=type(error).__name__)
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(1):
+                await self._draining.wait()
+        except TimeoutError:
+            return
 
 
 class Worker:
@@ -71,8 +160,11 @@ class Worker:
         self._meter = meter
         self._tracer = tracer
         self._held: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._queue: PgQueuer | None = None
-        self._queues: set[asyncio.Task[None]] = set()
+        self._lanes = (
+            Lane(database, run.draining, self._tasks, pace, pace.concurrency),
+            # Callbacks and cancels are short, and never wait behind tasks that are long.
+            Lane(database, run.draining, self._errands, pace, ERRANDS),
+        )
         self._main: asyncio.Task[None] | None = None
 
     @property
@@ -91,69 +183,39 @@ class Worker:
         """Drain: claim nothing more, let steps under way end, hand the rest back."""
         await faults.reach("drain")
         self._run.draining.set()
-        if self._queue is not None:
-            self._queue.shutdown.set()
-        if self._held:
-            await asyncio.wait(self._held.values(), timeout=self._pace.drain.total_seconds())
+        for lane in self._lanes:
+            lane.close()
+        await self._let_end()
         for task in list(self._held.values()):
             task.cancel()
         if self._main is not None:
             await asyncio.wait({self._main}, timeout=self._pace.drain.total_seconds())
             self._main.cancel()
+            await asyncio.wait({self._main})
+
+    async def _let_end(self) -> None:
+        """Wait for what is held: for the drain time, and longer for submissions that nobody can ask after again."""
+        began = asyncio.get_running_loop().time()
+        while self._held:
+            waited = asyncio.get_running_loop().time() - began
+            most = self._pace.longest if self._run.unrepeatable else self._pace.drain
+            left = most.total_seconds() - waited
+            if left <= 0:
+                return
+            if waited > self._pace.drain.total_seconds():
+                log.warning("waiting for paid submissions to answer", count=self._run.unrepeatable)
+            await asyncio.wait(self._held.values(), timeout=min(left, 1.0), return_when=asyncio.FIRST_COMPLETED)
 
     async def _keep_running(self) -> None:
-        """A queue ends when the database goes away: another one is begun until the process drains.
+        await asyncio.gather(*(lane.keep_running() for lane in self._lanes))
 
-        The jobs of the one before go on meanwhile, and it keeps their leases.
-        """
-        draining = asyncio.create_task(self._run.draining.wait())
-        try:
-            while not draining.done():
-                self._queue = self._build()
-                running = asyncio.create_task(self._take(self._queue))
-                self._queues.add(running)
-                running.add_done_callback(self._queues.discard)
-                ending = asyncio.create_task(self._queue.shutdown.wait())
-                await asyncio.wait({running, ending, draining}, return_when=asyncio.FIRST_COMPLETED)
-                ending.cancel()
-                if not draining.done():
-                    log.error("queue lost, beginning another", held=self.holding)
-                    await self._rest()
-            if self._queues:
-                await asyncio.wait(self._queues)
-        finally:
-            for task in (draining, *self._queues):
-                task.cancel()
+    def _tasks(self, queue: PgQueuer) -> None:
+        queue.entrypoint("task", accepts_context=False)(self._task)
 
-    async def _take(self, queue: PgQueuer) -> None:
-        """Take jobs from the queue until it ends, and hold those that were taken until they are done."""
-        # The library wants room for two batches: a worker that shall hold few jobs takes them in small ones.
-        batch = max(1, min(self._pace.batch, self._pace.concurrency // 2))
-        try:
-            await queue.run(
-                dequeue_timeout=self._pace.dequeue,
-                batch_size=batch,
-                max_concurrent_tasks=max(self._pace.concurrency, 2 * batch),
-                heartbeat_timeout=self._pace.heartbeat,
-                shutdown_on_listener_failure=True,
-            )
-        except Exception as error:  # noqa: BLE001 - the worker outlives its database
-            log.warning("queue ended", error=str(error), kind=type(error).__name__)
-
-    async def _rest(self) -> None:
-        try:
-            async with asyncio.timeout(1):
-                await self._run.draining.wait()
-        except TimeoutError:
-            return
-
-    def _build(self) -> PgQueuer:
-        built = lease.build(self._database)
-        built.entrypoint("task", accepts_context=False)(self._task)
-        built.entrypoint("callback", accepts_context=False)(self._callback)
-        built.entrypoint("cancel", accepts_context=False)(self._cancel)
-        built.schedule("retention", SWEEP)(self._retention)
-        return built
+    def _errands(self, queue: PgQueuer) -> None:
+        queue.entrypoint("callback", accepts_context=False)(self._callback)
+        queue.entrypoint("cancel", accepts_context=False)(self._cancel)
+        queue.schedule("retention", SWEEP)(self._retention)
 
     async def _task(self, job: Job) -> None:
         await self._traced("run", job, self._run.hold)
@@ -185,11 +247,11 @@ class Worker:
         task = self._begin(job, work)
         try:
             await asyncio.shield(task)
-        except HandBack:
-            raise RetryRequested(delay=timedelta(0), reason="draining") from None
+        except HandBack as back:
+            raise RetryRequested(delay=back.delay, reason="handed back") from None
         except LostClaim:
             # Where the job is still ours, or ours again, there is a task to be brought to its end.
-            raise RetryRequested(delay=timedelta(0), reason="claim lost") from None
+            raise RetryRequested(delay=SOON, reason="claim lost") from None
         except RetryRequested:
             raise
         except asyncio.CancelledError:

@@ -8,7 +8,7 @@ StorageError
 import secrets
 import struct
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Set
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -77,15 +77,18 @@ async def ingest(
     max_bytes: int,
     allowed: Set[str] | None = None,
     max_pixels: int = MAX_PIXELS,
+    before: Callable[[str], Awaitable[None]] | None = None,
 ) -> Ingested:
     """Store a file as ``{key_base}.{extension of what it is}``.
 
     A stream is spooled to ``spool_dir`` first and its spool file always removed. ``allowed`` are media types, None is
-    any. Raises TooLarge, WrongType (an empty file is of no type) and what the store raises; nothing is stored then.
+    any. ``before`` hears the key just before anything is stored under it. Raises TooLarge, WrongType (an empty file is of no type) and what the store raises; nothing is stored then.
     """
     async with _on_disk(source, spool_dir, max_bytes) as (path, size, digest):
         kind, picture = await blocking.run(_examine, path, allowed, max_pixels)
         key = f"{key_base}.{sniff.extension(kind)}"
+        if before is not None:
+            await before(key)
         await store.put(key, path, media_type=kind)
     return _ingested(key, size, digest, kind, picture)
 

@@ -81,6 +81,12 @@ class Deliver:
         except OutboundError as error:
             took = (self._clock() - began).total_seconds()
             return DeliveryAttempt(delivery_id=delivery.id, number=number, at=began, seconds=took, error=str(error))
+        except (KeyError, ValueError, TypeError) as error:
+            # A family that this version does not know, a secret that is none: on record, and tried on the schedule.
+            log.exception("callback not prepared", delivery=delivery.id)
+            took = (self._clock() - began).total_seconds()
+            text = f"the callback could not be prepared ({type(error).__name__})"
+            return DeliveryAttempt(delivery_id=delivery.id, number=number, at=began, seconds=took, error=text)
         return DeliveryAttempt(
             delivery_id=delivery.id,
             number=number,

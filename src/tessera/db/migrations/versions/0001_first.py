@@ -100,7 +100,6 @@ STATEMENTS = (
         message text
     ) WITH (fillfactor = 80)
     """,
-    "CREATE INDEX tasks_account ON tasks (account_id, created_at DESC)",
     "CREATE INDEX tasks_open ON tasks (created_at) WHERE state IN ('waiting', 'running')",
     """
     CREATE TABLE idempotency_keys (
@@ -113,6 +112,7 @@ STATEMENTS = (
         PRIMARY KEY (account_id, mode, key)
     )
     """,
+    "CREATE INDEX idempotency_age ON idempotency_keys (created_at)",
     """
     CREATE TABLE attempts (
         task_id text NOT NULL,
