@@ -534,7 +534,9 @@ class Config:
         "1d", _duration("0s", "30d"), "How long after its deadline a task's result is still waited for, and taken."
     )
     drain_seconds: float = _setting(
-        "20", _seconds(0, 3600), "How many seconds running tasks get to end at shutdown; the rest is handed over."
+        "20",
+        _seconds(0, 3600),
+        "At shutdown tasks are handed back; steps under way (a submission, storing a result) get so many seconds to end.",
     )
     resend_ambiguous: bool = _setting(
         "false",
@@ -569,6 +571,7 @@ class Config:
         '["openai:gpt-image-2.6-flare"]}`. Models without a route go to every provider that serves them.',
         heading="Providers",
     )
+    prices: Path | None = _optional(_path, "Price list to use instead of the built-in one: a TOML file like it.")
     sandbox_seconds: float = _setting("3", _seconds(0, 3600), "How many seconds a task of the sandbox takes.")
     openai_timeout: float = _setting("300", _seconds(0.1, 86_400), "How many seconds OpenAI gets to answer.")
 

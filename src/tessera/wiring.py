@@ -23,7 +23,7 @@ from tessera.db.connection import Database
 from tessera.db.embedded import Embedded
 from tessera.db.migrate import Queue, migrate
 from tessera.dialects.base import Dialect
-from tessera.dialects.gpt4o import Gpt4o
+from tessera.dialects.gpt4o import FALLBACK_MODELS, Gpt4o
 from tessera.domain.admission import RateLimit
 from tessera.domain.asset import Asset
 from tessera.domain.errors import ConfigError, Invalid, TesseraError
@@ -123,14 +123,6 @@ class House:
         self.scratch = await asyncio.to_thread(self._folders)
         self.database = await self._open_database()
         self.accounts = Accounts(self.database, clock=self.clock, new_secret=sign.new_secret)
-        config = self.config
-        self.welcome = await self.accounts.bootstrap(
-            DEFAULT_ACCOUNT,
-            test_key=config.bootstrap_test_key,
-            live_key=config.bootstrap_live_key,
-            webhook_secret=config.bootstrap_webhook_secret,
-            test_credits=config.bootstrap_test_credits,
-        )
         secret = await self._signing_key()
         self.public_url = self.config.base_url
         self.links = Links(self.public_url, secret.encode())
@@ -142,6 +134,16 @@ class House:
         self._stack.push_async_callback(self.outbound.close)
         self.routes = Routes(self._build_providers(), self.config.routes)
         self.routes.check(self._installed())
+        self._check_routed_models()
+        # Last of all that can go wrong: keys that are shown once must not be burnt by a start that fails.
+        config = self.config
+        self.welcome = await self.accounts.bootstrap(
+            DEFAULT_ACCOUNT,
+            test_key=config.bootstrap_test_key,
+            live_key=config.bootstrap_live_key,
+            webhook_secret=config.bootstrap_webhook_secret,
+            test_credits=config.bootstrap_test_credits,
+        )
         self.intake = self._build_intake()
         self.retention = self._build_retention()
         self.finish = Finish(self.database, clock=self.clock, ids=self.ids, meter=self.meter)
@@ -247,6 +249,21 @@ class House:
 
     def _installed(self) -> list[str]:
         return list(self._provided) if self._provided is not None else [name for name, _ in registry.discover()]
+
+    def _price_list(self) -> PriceList:
+        """Ours, or the operator's own. Raises ConfigError."""
+        own = self.config.prices
+        try:
+            text = own.read_text() if own else resources.files("tessera.contract").joinpath("prices.toml").read_text()
+            return PriceList(tomllib.loads(text))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"prices: the file {own} cannot be read ({error})") from error
+
+    def _check_routed_models(self) -> None:
+        known = {*self._price_list().models, *FALLBACK_MODELS}
+        for model in self.config.routes:
+            if model not in known:
+                raise ConfigError(f"routes: there is no model {model!r}; a route can be for {', '.join(sorted(known))}")
 
     def _build_intake(self) -> Intake:
         limit = self.config.rate_limit

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from typing import get_args
 
 import pytest
@@ -289,17 +290,22 @@ async def test_an_input_that_is_gone_does_not_end_what_the_provider_has_taken(op
         assert (await shop.walk(task_id)).state is State.SUCCEEDED
 
 
-async def test_a_provider_that_is_configured_no_more_leaves_its_attempts_unknown(open_shop: OpenShop) -> None:
+async def test_a_worker_without_the_provider_of_an_open_attempt_leaves_it_to_one_that_has_it(
+    open_shop: OpenShop,
+) -> None:
     first, second = Fake("anton", idempotent=True), Fake("berta", idempotent=True)
     async with open_shop(first, second, live_credits=100_000) as shop:
         task_id = await shop.order(key=shop.live)
         assert await crash(shop, task_id, "run.submitted")
         async with open_shop(second) as other:
-            task = await other.walk(task_id)
-        assert task.failure is not None
-        assert task.failure.reason is Reason.UNKNOWN
+            with pytest.raises(HandBack) as back:
+                await other.walk(task_id)
+        assert back.value.delay > timedelta(0)
         assert not second.submissions
         assert not second.polls
+        task = await shop.walk(task_id)
+        assert task.state is State.SUCCEEDED
+        assert len(first.submissions) == 1
         await shop.check()
 
 

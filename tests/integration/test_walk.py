@@ -9,7 +9,7 @@ from tests.integration.workshop import PRICE, OpenShop
 from tessera.domain.errors import Failed, ProviderError, Rejected, Unavailable
 from tessera.domain.task import Mode, Reason, State
 from tessera.engine import faults
-from tessera.engine.step import RESENDS, UNKNOWN
+from tessera.engine.step import RESENDS, UNKNOWN, HandBack
 from tessera.providers.base import RemoteFile
 from tessera.providers.fake import Fake, FindingFake, accept, finish, picture, png, refuse, vanish
 from tessera.testing.plugin import Passed
@@ -375,7 +375,9 @@ async def test_the_deadline_ends_the_task_for_its_caller_and_a_late_success_stil
         await shop.check(late=True)
 
 
-async def test_long_after_the_deadline_nobody_asks_any_more(open_shop: OpenShop, passed: Passed) -> None:
+async def test_past_the_deadline_the_job_is_handed_back_ever_longer_and_in_the_end_nobody_asks(
+    open_shop: OpenShop, passed: Passed
+) -> None:
     fake, ticker, ended = Fake("sandbox"), Ticker(), passed("run.finished")
     hold = asyncio.Event()
     fake.script(accept(hold, *([0.5] * 50)))
@@ -385,13 +387,22 @@ async def test_long_after_the_deadline_nobody_asks_any_more(open_shop: OpenShop,
         walk = asyncio.create_task(shop.walk(task_id, **terms))
         await ended.next()
         ticker.advance(60)
-        shop.pauses.then(3, lambda: ticker.advance(600))
         hold.set()
-        task = await walk
+        with pytest.raises(HandBack) as back:
+            await walk
+        waits = [back.value.delay]
+        while True:
+            ticker.advance(waits[-1])
+            try:
+                task = await shop.walk(task_id, **terms)
+                break
+            except HandBack as again:
+                waits.append(again.delay)
+        assert waits == sorted(waits), "ever longer"
+        assert len(waits) < 20
         assert task.failure is not None
         assert task.failure.reason is Reason.DEADLINE
         assert await shop.states(task_id) == ["sandbox ambiguous"]
-        assert len(fake.polls) == 4
         await shop.check()
 
 

@@ -63,8 +63,10 @@ class Files:
         if not isinstance(store, LocalStore):  # the bucket's own host answers its links
             return problem(404, "NoSuchKey", "There is no such file")
         path, query = request.scope["raw_path"].decode("latin-1"), request.scope["query_string"].decode("latin-1")
+        # A proxy names us as it likes; who reaches us directly has to use the host that the link was signed for.
+        host = store.host if self.house.config.public_url else request.headers.get("host", "").lower()
         try:
-            key = self._verified(store, request.method, self._below + path, query)
+            key = self._verified(store, request.method, host, self._below + path, query)
         except Expired:
             return problem(403, "AccessDenied", "Request has expired")
         except LinkError as error:
@@ -74,15 +76,15 @@ class Files:
             return problem(404, "NoSuchKey", "There is no such file")
         return await self._serve(request, asset, attachment=True)
 
-    def _verified(self, store: LocalStore, method: str, path: str, query: str) -> str:
+    def _verified(self, store: LocalStore, method: str, host: str, path: str, query: str) -> str:
         """The key of a presigned link. Whoever may GET a file may ask for its headers with the same link."""
         now = self.house.clock()
         try:
-            return store.verify(method, store.host, path, query, now)
+            return store.verify(method, host, path, query, now)
         except BadSignature:
             if method != HttpMethod.HEAD:
                 raise
-            return store.verify("GET", store.host, path, query, now)
+            return store.verify("GET", host, path, query, now)
 
     async def _asset(self, key: str) -> Asset | None:
         return (await assets.get_many(self.house.database, [key])).get(key)

@@ -96,7 +96,7 @@ def rotate_secret(
     overlap: Annotated[
         timedelta,
         typer.Option(parser=office.duration, metavar="24h", help="How long callbacks carry both signatures."),
-    ] = timedelta(hours=24),
+    ] = "24h",  # type: ignore[assignment]  # parsed like what is typed
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:

@@ -33,6 +33,8 @@ class Voice:
         what = "is ready at" if self._listens else "worker is ready; its links are built on"
         show.say(f"[bold green]Tessera {__version__}[/] {what} [bold]{escape(self._config.base_url)}[/]")
         providers = ", ".join(sorted(house.routes.providers))
+        if self._listens and self._config.public_url is not None:
+            show.say(f"[dim]listening on {escape(self._config.host)}:{self._config.port}[/]")
         show.say(f"[dim]data {escape(str(self._config.data_dir.resolve()))}, providers {escape(providers)}[/]")
         show.out.file.flush()
 

@@ -19,6 +19,7 @@ from tessera.domain.task import Draft, Failure, ImageRequest, Reason, State, Tas
 from tessera.kit.clock import millis
 
 MODEL = "gpt4o-image"
+FALLBACK_MODELS = ("GPT_IMAGE_1", "FLUX_MAX")
 MAX_FILES = 5
 MAX_PROMPT = 5000
 COUNTS = (1, 2, 4)

@@ -14,7 +14,7 @@ from tessera.engine.step import Steps, Verdict
 from tessera.kit import trace
 from tessera.kit.backoff import grow
 from tessera.kit.clock import Clock
-from tessera.kit.outbound import Outbound, OutboundError, Refused
+from tessera.kit.outbound import BadStatus, Outbound, OutboundError, Refused
 from tessera.kit.outbound import TooLarge as TooLong
 from tessera.providers.base import Done, LocalFile, Output
 from tessera.storage.base import Store
@@ -63,7 +63,7 @@ class Keep:
                 return await self._store_one(task, output, position, folder)
             except (StorageError, OutboundError) as error:
                 failures += 1
-                if isinstance(error, HOPELESS) or (failures >= TRIES and self._steps.over(task)):
+                if _hopeless(error) or (failures >= TRIES and (_refused(error) or self._steps.over(task))):
                     failure = Failure(Reason.STORAGE, NOT_STORED)
                     raise Verdict(AttemptState.FAILED, failure, cause=None, elsewhere=False) from error
                 log.warning("output not stored", position=position, failures=failures, error=str(error))
@@ -103,3 +103,12 @@ class Keep:
             output.url, path, max_bytes=self._bounds.bytes, timeout=self._bounds.seconds, headers=output.headers
         )
         return path
+
+
+def _hopeless(error: Exception) -> bool:
+    return isinstance(error, HOPELESS)
+
+
+def _refused(error: Exception) -> bool:
+    """Their host says that it has no such file for us; an outage, theirs or ours, is waited out until the deadline."""
+    return isinstance(error, BadStatus) and 400 <= error.status < 500

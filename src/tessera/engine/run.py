@@ -26,7 +26,7 @@ from tessera.engine.inputs import Gathered, Inputs
 from tessera.engine.insist import insist
 from tessera.engine.keep import Keep
 from tessera.engine.routes import Hop, Routes
-from tessera.engine.step import UNKNOWN, HandBack, LostClaim, Steps, Verdict
+from tessera.engine.step import UNKNOWN, HandBack, LostClaim, Steps, Verdict, patiently
 from tessera.kit.backoff import grow
 from tessera.kit.clock import Clock
 from tessera.providers.base import Done, Job
@@ -115,11 +115,13 @@ class Run:
     async def _walk(self, task: Task, folder: Path) -> None:
         history = await attempts.of_task(self._database, task)
         last = history[-1] if history else None
-        if task.state is State.FAILED and (last is None or last.state is not AttemptState.SUBMITTED):
-            return  # past its deadline, and nothing is under way that could still succeed
+        late = task.state is State.FAILED or self._steps.over(task)
+        if late and (last is None or last.state not in OPEN):
+            return  # nothing is under way that could still succeed
         try:
             blank, complete = await self._prepare(task, last, folder)
-            await self._try_hops(task, history, blank, complete=complete)
+            # Past its deadline nobody pays for the task any more: it is looked up and polled, and not sent again.
+            await self._try_hops(task, history, blank, complete=complete and not late)
         except InputError as error:
             await self._refuse(task, Failure(error.reason, str(error)))
         except NoProvider as error:
@@ -216,17 +218,20 @@ class Run:
     @asynccontextmanager
     async def _deadline(self, task: Task) -> AsyncIterator[None]:
         """While the block runs, end the task for its caller when its time is over."""
-        timer = asyncio.create_task(self._expire(task))
+        due = asyncio.Event()
+        timer = asyncio.create_task(self._expire(task, due))
         try:
             yield
         finally:
             if self._steps.over(task):
-                await asyncio.wait({timer})  # it is writing, or has written, what the caller is to be told
+                # It writes what the caller is to be told; it may wait still, where the clock jumped or the machine slept.
+                due.set()
+                await asyncio.wait({timer})
             timer.cancel()
 
-    async def _expire(self, task: Task) -> None:
+    async def _expire(self, task: Task, due: asyncio.Event) -> None:
         left = self._steps.deadline(task) - self._clock()
-        await asyncio.sleep(max(0.0, left.total_seconds()))
+        await patiently(due, max(0.0, left.total_seconds()))
         try:
             await insist(lambda: self._finish.fail(task, None, AttemptState.FAILED, DEADLINE), "deadline")
         except Exception as error:  # noqa: BLE001 - a timer must not die unheard: the next worker's timer ends the task

@@ -294,9 +294,10 @@ class Steps:
         if late < timedelta(0):
             await self.pause(wait)
             return
-        if late > self._patience.late:
+        wait = min(max(wait, late / 4), timedelta(minutes=5))
+        if late + wait > self._patience.late:
             raise Ambiguous("no result came, long after the deadline")
-        raise HandBack(min(max(wait, late / 4), timedelta(minutes=5)))
+        raise HandBack(wait)
 
     async def pause(self, delay: timedelta) -> None:
         """Wait, unless the process drains: then the job goes back (HandBack)."""

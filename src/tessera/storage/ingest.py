@@ -82,7 +82,8 @@ async def ingest(
     """Store a file as ``{key_base}.{extension of what it is}``.
 
     A stream is spooled to ``spool_dir`` first and its spool file always removed. ``allowed`` are media types, None is
-    any. ``before`` hears the key just before anything is stored under it. Raises TooLarge, WrongType (an empty file is of no type) and what the store raises; nothing is stored then.
+    any. ``before`` hears the key just before anything is stored under it. Raises TooLarge, WrongType (an empty file is
+    of no type) and what the store raises; nothing is stored then.
     """
     async with _on_disk(source, spool_dir, max_bytes) as (path, size, digest):
         kind, picture = await blocking.run(_examine, path, allowed, max_pixels)
