@@ -224,7 +224,7 @@ class Run:
             yield
         finally:
             if self._steps.over(task):
-                # It writes what the caller is to be told; it may wait still, where the clock jumped or the machine slept.
+                # It writes what the caller is to be told. Where the clock jumped, or the machine slept, it waits still.
                 due.set()
                 await asyncio.wait({timer})
             timer.cancel()
