@@ -536,7 +536,7 @@ class Config:
     drain_seconds: float = _setting(
         "20",
         _seconds(0, 3600),
-        "At shutdown tasks are handed back; steps under way (a submission, storing a result) get so many seconds to end.",
+        "At shutdown tasks are handed back; steps under way (a submission, say) get so many seconds to end.",
     )
     resend_ambiguous: bool = _setting(
         "false",

@@ -220,13 +220,18 @@ class Run:
         """While the block runs, end the task for its caller when its time is over."""
         due = asyncio.Event()
         timer = asyncio.create_task(self._expire(task, due))
-        try:
-            yield
-        finally:
+
+        async def settle() -> None:
+            """Past the deadline, have it written. Where the clock jumped, or the machine slept, the timer waits yet."""
             if self._steps.over(task):
-                # It writes what the caller is to be told. Where the clock jumped, or the machine slept, it waits still.
                 due.set()
                 await asyncio.wait({timer})
+
+        try:
+            await settle()
+            yield
+        finally:
+            await settle()
             timer.cancel()
 
     async def _expire(self, task: Task, due: asyncio.Event) -> None:
