@@ -12,7 +12,7 @@ import pytest
 from tests.integration.workshop import OpenShop, Workshop
 
 from tessera.db import assets, ledger
-from tessera.db.connection import Database
+from tessera.db.connection import SESSION, Database
 from tessera.domain.asset import Asset
 from tessera.domain.errors import NotFound, StorageError
 from tessera.domain.task import State
@@ -356,6 +356,18 @@ async def test_two_sweeps_at_once_remove_everything_once(
         assert (stored(shop.house), await task_rows(shop.house)) == (set(), [0] * 5)
 
 
+async def test_a_record_waits_for_its_files_to_go(open_shop: OpenShop) -> None:
+    ticker = Ticker()
+    async with open_shop(Fake("sandbox"), now=ticker) as shop:
+        house = shop.house
+        task = await shop.walk(await shop.order())
+        terms = Terms(outputs=2 * RECORDS, uploads=UPLOADS, records=RECORDS)
+        ticker.advance(RECORDS + MOMENT)
+        assert await Retention(house.database, house.store, terms, clock=ticker).sweep() == NOTHING
+        assert await shop.stored(await shop.task(task.id))
+        await shop.check()
+
+
 # ---- an upload that is replaced meanwhile ----
 
 
@@ -396,6 +408,21 @@ async def test_a_sweep_waits_for_an_upload_under_way_and_leaves_its_bytes(
         go.set()
         assert await sweep == NOTHING
         await holds(gateway.house, await replacing, b"new")
+
+
+async def test_a_slow_store_does_not_cost_an_upload_its_transaction(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SESSION, "idle_in_transaction_session_timeout", "50ms")
+    async with open_gateway() as gateway:
+        put = gateway.house.store.put
+
+        async def slowly(*args: Any, **more: Any) -> Any:
+            await gateway.house.database.pool.execute("SELECT pg_sleep(0.2)")
+            return await put(*args, **more)
+
+        monkeypatch.setattr(gateway.house.store, "put", slowly)
+        await holds(gateway.house, await upload(gateway, content=b"slow"), b"slow")
 
 
 async def waiting_for_a_key(house: House) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tessera.domain.errors import NoProvider
+from tessera.domain.errors import ConfigError, NoProvider
 from tessera.domain.task import Mode
 from tessera.engine.routes import Routes
 from tessera.providers.fake import Fake
@@ -64,10 +64,16 @@ def test_a_test_key_without_a_sandbox_is_refused_and_breaks_nothing() -> None:
         Routes({"anton": ANTON}).of(Mode.TEST, "gpt4o-image", "image.generate")
 
 
-def test_a_route_to_a_provider_that_is_not_there_names_those_that_are() -> None:
-    routes = Routes({"anton": ANTON, "sandbox": SANDBOX}, {"gpt4o-image": ["zeppo:z"]})
-    with pytest.raises(NoProvider, match=r"there is no provider 'zeppo' here \(configured: anton\)"):
-        routes.of(Mode.LIVE, "gpt4o-image", "image.generate")
+def test_a_route_to_a_provider_that_is_off_goes_on_with_the_others() -> None:
+    routes = Routes({"anton": ANTON, "sandbox": SANDBOX}, {"gpt4o-image": ["zeppo:z", "anton:a"]})
+    assert [hop.name for hop in routes.of(Mode.LIVE, "gpt4o-image", "image.generate")] == ["anton"]
+
+
+@pytest.mark.parametrize("name", ["zeppo", "sandbox"])
+def test_a_route_to_what_no_route_can_name_is_refused_at_the_start(name: str) -> None:
+    routes = Routes({"anton": ANTON, "sandbox": SANDBOX}, {"gpt4o-image": [f"{name}:z"]})
+    with pytest.raises(ConfigError, match=f"gpt4o-image names the provider '{name}'; a route can name anton"):
+        routes.check(["anton", "sandbox"])
 
 
 def test_an_attempt_finds_its_provider_again_or_hears_that_it_is_gone() -> None:

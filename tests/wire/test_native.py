@@ -283,11 +283,13 @@ async def test_a_rotated_secret_verifies_until_its_time_is_over(open_desk: OpenD
     assert [len(request.headers["webhook-signature"].split()) for request in (before, during, after)] == [1, 2, 1]
 
 
-async def test_a_key_of_the_other_mode_sees_the_deliveries_of_its_account(desk: Desk, hook: Receiver) -> None:
-    """Callbacks belong to the account, whose secret signs them; tasks belong to a mode."""
+async def test_a_key_of_the_other_mode_sees_no_deliveries(desk: Desk, hook: Receiver) -> None:
+    """A test key lies in more hands than a live one."""
     _, delivery = await told(desk, hook)
     other = await desk.new_key(Mode.LIVE)
-    assert (await desk.ask("GET", f"{DELIVERIES}/{delivery['id']}", key=other)).status == 200
+    assert (await desk.ask("GET", f"{DELIVERIES}/{delivery['id']}", key=other)).status == 404
+    assert (await desk.ask("POST", f"{DELIVERIES}/{delivery['id']}/redeliver", key=other)).status == 404
+    assert (await desk.ask("GET", DELIVERIES, key=other)).data == []
 
 
 @pytest.mark.parametrize("odd", ["%00", "a%00b", "%F0%9F%9A%A2", "%ED%A0%80", "x" * 5000, "%27%3B--"])

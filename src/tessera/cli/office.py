@@ -10,7 +10,6 @@ from typing import TypeVar
 import typer
 
 from tessera.cli import options
-from tessera.cli.fail import Fail
 from tessera.config import Config, LogFormat, LogLevel, parse_duration
 from tessera.domain.credit import milli
 
@@ -28,8 +27,6 @@ def settings(data_dir: Path | None) -> Config:
     from tessera.cli import logs
 
     config = options.settings(data_dir=data_dir)
-    if config.database_url is None and not config.data_dir.exists() and data_dir is not None:
-        raise Fail(f"There is no gateway in {config.data_dir}; name its folder with --data-dir, or start one there.")
     logs.setup(LogLevel.WARNING, LogFormat.AUTO)
     return config
 

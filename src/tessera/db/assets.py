@@ -51,7 +51,11 @@ async def get_many(database: Database, keys: Sequence[str]) -> dict[str, Asset]:
 
 
 async def reserve(connection: Connection, key: str) -> None:
-    """Until the transaction ends, nobody else writes or purges the file under this key."""
+    """Until the transaction ends, nobody else writes or purges the file under this key.
+
+    The transaction may wait for the store meanwhile, and for longer than others may idle.
+    """
+    await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '15min'")
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", key)
 
 
