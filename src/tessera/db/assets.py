@@ -55,8 +55,13 @@ async def reserve(connection: Connection, key: str) -> None:
 
     The transaction may wait for the store meanwhile, and for longer than others may idle.
     """
-    await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '15min'")
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", key)
+    await connection.execute(
+        """
+        SELECT set_config('idle_in_transaction_session_timeout', '15min', true),
+               pg_advisory_xact_lock(hashtextextended($1, 0))
+        """,
+        key,
+    )
 
 
 async def expired(connection: Connection, origin: Origin, before: datetime, *, limit: int) -> list[str]:
