@@ -1,5 +1,6 @@
 """The three uploads: Base64, multipart stream, by URL. Each is capped while it streams, and ends in our storage."""
 
+import asyncio
 import base64
 import binascii
 import re
@@ -55,6 +56,8 @@ class Uploads:
     def __init__(self, house: House, keys: Keys) -> None:
         self.house = house
         self.keys = keys
+        # Each holds a connection while its bytes are stored: however slow the store is, most of the pool stays free.
+        self._writing = asyncio.Semaphore(max(1, house.config.database_pool // 4))
 
     async def base64(self, request: HttpRequest) -> HttpResponse:
         key = await self.keys(request)
@@ -119,7 +122,7 @@ class Uploads:
         stored = f"kieai/{key.account_id}/{place}/{chosen}"
         # Bytes that a crash leaves without a row are found by it.
         await pending.upload(self.house.database, stored, self.house.clock())
-        async with self.house.database.transaction() as connection:
+        async with self._writing, self.house.database.transaction() as connection:
             # The same name again replaces bytes and row together, whoever else writes or purges it meanwhile.
             await assets.reserve(connection, stored)
             try:
