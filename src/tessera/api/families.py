@@ -18,10 +18,10 @@ from tessera.domain.asset import Asset
 from tessera.domain.errors import Invalid, NotFound
 from tessera.domain.task import State, Task
 from tessera.kit.batch import Batch
+from tessera.kit.ids import plausible
 from tessera.wiring import House
 
 REPLAYED = {"Idempotency-Replayed": "true"}
-LONGEST_ID = 64
 
 
 class Families:
@@ -87,7 +87,7 @@ class Families:
     async def _own_task(self, key: ApiKey, family: str, task_id: str) -> Task | None:
         """The task, where it is this account's, of the key's mode and of this family; a foreign one is unknown."""
         # What no id can be is not looked up: reads of the same moment go together, and one must not spoil the others.
-        if len(task_id) > LONGEST_ID or not (task_id.isascii() and task_id.isprintable()):
+        if not plausible(task_id):
             return None
         task = await self._tasks((task_id, key.account_id))
         if task is None or (task.account_id, task.mode, task.family) != (key.account_id, key.mode, family):

@@ -12,10 +12,10 @@ from tessera.domain.account import ApiKey
 from tessera.domain.errors import Invalid, NotFound
 from tessera.domain.task import Task
 from tessera.domain.webhook import Delivery, DeliveryState
+from tessera.kit.ids import plausible
 from tessera.wiring import House
 
 MOST = 200
-LONGEST_ID = 64
 
 
 class Native:
@@ -65,25 +65,20 @@ class Native:
         return success(native.delivery(delivery, await webhooks.attempts(self.house.database, delivery.id)))
 
     async def _own_task(self, key: ApiKey, task_id: str) -> Task:
-        found = await tasks.get_many(self.house.database, [task_id], [key.account_id]) if _is_id(task_id) else {}
+        found = await tasks.get_many(self.house.database, [task_id], [key.account_id]) if plausible(task_id) else {}
         task = found.get(task_id)
         if task is None or task.mode != key.mode:
             raise NotFound("There is no such task")
         return task
 
     async def _own_delivery(self, key: ApiKey, delivery_id: str) -> Delivery:
-        delivery = await webhooks.get(self.house.database, delivery_id) if _is_id(delivery_id) else None
+        delivery = await webhooks.get(self.house.database, delivery_id) if plausible(delivery_id) else None
         if delivery is None or delivery.account_id != key.account_id:
             raise NotFound("There is no such delivery")
         task = await tasks.get(self.house.database, delivery.task_id)
         if task is None or task.mode != key.mode:
             raise NotFound("There is no such delivery")
         return delivery
-
-
-def _is_id(text: str) -> bool:
-    """Whether it may be looked up at all: some texts are more than the database takes."""
-    return len(text) <= LONGEST_ID and text.isascii() and text.isprintable()
 
 
 def _state(request: HttpRequest) -> DeliveryState | None:

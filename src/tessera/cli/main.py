@@ -52,7 +52,7 @@ def main() -> None:
     """Run the command line; the process ends here."""
     try:
         app()
-    except Exception as error:
+    except Exception as error:  # what explain does not know goes on, with its traceback
         failure = explain(error)
         if failure is None:
             raise

@@ -4,7 +4,6 @@ For tests of durability: they compare these rows with the books of the outside w
 claims and writes to a database of a test; the rest only reads.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -220,15 +219,3 @@ async def under_way(database: Database) -> Open:
         """
     )
     return Open(**row)
-
-
-async def actors_at_work(database: Database, ids: Sequence[str]) -> dict[str, str]:
-    """Who claimed each of these tasks last."""
-    rows = await database.pool.fetch(
-        """
-        SELECT DISTINCT ON (task_id) task_id, actor FROM task_history
-        WHERE task_id = ANY($1) AND epoch > epoch_before AND state <> 'canceled' ORDER BY task_id, id DESC
-        """,
-        ids,
-    )
-    return {row["task_id"]: row["actor"] for row in rows}

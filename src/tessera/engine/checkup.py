@@ -15,12 +15,10 @@ from tessera.db.connection import Database
 from tessera.db.migrate import head
 from tessera.domain.errors import StorageError
 from tessera.domain.finding import Finding, bad, good, note
+from tessera.engine.routes import ANY, SANDBOX
 from tessera.kit.clock import Clock, system
 from tessera.providers.base import Manifest
 from tessera.storage.base import Store
-
-SANDBOX = "sandbox"
-ANY = "*"
 
 SKEW = timedelta(seconds=2)
 """More than this between our clock and the database's, and deadlines and signatures begin to be wrong."""

@@ -13,13 +13,13 @@ from tessera.db import assets, idempotency, journal, pending, tasks
 from tessera.db.connection import Database
 from tessera.domain.asset import Origin
 from tessera.engine import faults
+from tessera.engine.intake import REPLAY
 from tessera.kit.clock import Clock
 from tessera.storage.base import Store
 
 log = structlog.get_logger(__name__)
 
 STEP = 200
-REPLAY = timedelta(hours=24)
 JOURNAL = timedelta(days=1)
 ORPHANS = timedelta(days=1)
 """How long bytes without a row are left alone: whoever stores them may still be about to write it."""

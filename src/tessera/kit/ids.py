@@ -20,3 +20,11 @@ def uuid7(moment: datetime, entropy: Callable[[int], int] = secrets.randbits) ->
 
 def timed(clock: Clock = system) -> Ids:
     return lambda: uuid7(clock())
+
+
+LONGEST = 64
+
+
+def plausible(text: str) -> bool:
+    """Whether a caller's text can be an id at all; what cannot be one is not looked up: the database takes less."""
+    return len(text) <= LONGEST and text.isascii() and text.isprintable()

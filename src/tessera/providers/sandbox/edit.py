@@ -44,7 +44,7 @@ def load(path: Path, mode: str = "RGB") -> Image.Image:
                     raise BadPictureError(f"{image.width} x {image.height} pixels are too many")
                 image.draft("RGB", (_ENOUGH, _ENOUGH))
                 return _flat(ImageOps.exif_transpose(image), mode)
-    except Exception as error:
+    except Exception as error:  # decoders fail in many ways on hostile files, and all mean the same
         raise BadPictureError(f"{type(error).__name__}: {error}") from error
 
 
