@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tessera import __version__
-from tessera.cli import accounts, backup, credits, demo, doctor, keys, serve, settings, show, webhooks
+from tessera.cli import accounts, backup, credits, demo, doctor, keys, migrate, serve, settings, show, webhooks
 from tessera.cli.fail import explain
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("config")(settings.config)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(doctor.doctor)
+app.command()(migrate.migrate)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(keys.app, name="keys")
 app.add_typer(credits.app, name="credits")

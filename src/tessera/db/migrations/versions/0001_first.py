@@ -4,6 +4,7 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
+release = "0.1.0"
 
 STATEMENTS = (
     # Facts of the installation that every machine shares: signing keys, the queue's schema version.
