@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -82,6 +83,8 @@ async def test_a_file_that_was_deleted_or_replaced_meanwhile_is_no_harm(
         "a": b"kieai/a",
         "c": b"another one",
     }
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (data / "files", *(data / "files").rglob("*"))}
+    assert modes == {"files": 0o700, "kieai": 0o700, "a": 0o600, "c": 0o600}
     embedded = Embedded(data / "postgres")
     database = Database(embedded.start(), size=2)
     try:

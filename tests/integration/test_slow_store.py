@@ -12,7 +12,7 @@ UPLOAD = {"base64Data": "SGVsbG8gdGhlcmU=", "uploadPath": "notes"}
 
 
 class Slow:
-    """A store whose puts wait until they are let go; ``begun`` counts them."""
+    """A store whose renames wait until they are let go; ``begun`` counts them."""
 
     def __init__(self, inner: Store) -> None:
         self._inner = inner
@@ -20,9 +20,12 @@ class Slow:
         self.begun = asyncio.Semaphore(0)
 
     async def put(self, key: str, source: Path, *, media_type: str) -> Stat:
+        return await self._inner.put(key, source, media_type=media_type)
+
+    async def rename(self, key: str, new: str) -> None:
         self.begun.release()
         await self.go.wait()
-        return await self._inner.put(key, source, media_type=media_type)
+        await self._inner.rename(key, new)
 
     async def stat(self, key: str) -> Stat:
         return await self._inner.stat(key)

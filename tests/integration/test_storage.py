@@ -15,12 +15,14 @@ from urllib.parse import urlsplit
 import aiohttp
 import botocore.config
 import botocore.session
+import obstore
 import pytest
 from aiohttp import web
+from obstore.exceptions import GenericError, PermissionDeniedError
 
 from tessera.domain.errors import NotFound, StorageError
-from tessera.storage import sigv4
-from tessera.storage.base import Store
+from tessera.storage import s3, sigv4
+from tessera.storage.base import Blocked, Store, Undeleted
 from tessera.storage.local import LocalStore
 from tessera.storage.s3 import S3Store
 from tessera.storage.sigv4 import BadSignature, Credentials, Expired, ForeignCredential, LinkError, Malformed
@@ -110,6 +112,104 @@ async def test_a_put_is_synced_before_it_is_seen_and_its_folders_after(
     staged, *folders = seen
     assert staged[1] is False
     assert folders == [("b", True), ("a", True), ("objects", True)]
+
+
+async def test_a_folder_goes_with_its_last_file_and_its_name_is_free_then(tmp_path: Path) -> None:
+    store = local(tmp_path / "objects")
+    for key in ("p/q/a.txt", "p/b.txt"):
+        await store.put(key, source(tmp_path), media_type="text/plain")
+    await store.delete(["p/q/a.txt"])
+    assert {path.name for path in (tmp_path / "objects/p").iterdir()} == {"b.txt"}
+    await store.put("p/q", source(tmp_path), media_type="text/plain")
+    await store.delete(["p/q", "p/b.txt"])
+    assert {path.name for path in (tmp_path / "objects").iterdir()} == {".staging"}
+
+
+async def test_an_empty_folder_of_an_older_version_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "p/q/r").mkdir(parents=True)
+    await local(tmp_path).put("p/q", source(tmp_path), media_type="text/plain")
+    assert (tmp_path / "p/q").is_file()
+
+
+@pytest.mark.parametrize(("first", "then"), [("p/x", "p/x/y"), ("p/x", "p/x/y/z"), ("p/x/y", "p/x")])
+async def test_what_is_in_the_way_is_named(tmp_path: Path, first: str, then: str) -> None:
+    store = local(tmp_path / "objects")
+    for key in (first, "incoming/1"):
+        await store.put(key, source(tmp_path), media_type="text/plain")
+    for doing in (store.put(then, source(tmp_path), media_type="text/plain"), store.rename("incoming/1", then)):
+        with pytest.raises(Blocked) as caught:
+            await doing
+        assert caught.value.at == "p/x"
+    assert await collect(store, first) == b"0123456789"
+
+
+async def test_folders_that_are_emptied_and_filled_at_once_lose_nothing(tmp_path: Path) -> None:
+    store, text = local(tmp_path / "objects"), source(tmp_path)
+
+    async def comes_and_goes(number: int) -> None:
+        for _ in range(10):
+            await store.put(f"p/q/{number}", text, media_type="text/plain")
+            assert await collect(store, f"p/q/{number}") == b"0123456789"
+            await store.delete([f"p/q/{number}"])
+
+    await asyncio.gather(*(comes_and_goes(number) for number in range(6)))
+    assert {path.name for path in (tmp_path / "objects").iterdir()} == {".staging"}
+
+
+async def test_one_file_that_cannot_be_removed_is_named_and_the_others_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, unlink = local(tmp_path / "objects"), Path.unlink
+    for key in ("a", "b", "c"):
+        await store.put(key, source(tmp_path), media_type="text/plain")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "b":
+            raise PermissionError(13, "Permission denied")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(Undeleted) as caught:
+        await store.delete(["a", "b", "c"])
+    assert caught.value.reasons == {"b": "Permission denied"}
+    assert {path.name for path in (tmp_path / "objects").iterdir()} == {".staging", "b"}
+
+
+async def test_of_a_bucket_too_the_others_go(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, delete = bucket(server, prefix="held"), obstore.delete_async
+    for key in ("a", "b", "c"):
+        await store.put(key, source(tmp_path), media_type="text/plain")
+
+    async def refuse(where: Any, paths: Any) -> None:
+        if "b" in paths:
+            raise PermissionDeniedError("object lock")
+        await delete(where, paths)
+
+    monkeypatch.setattr(obstore, "delete_async", refuse)
+    with pytest.raises(Undeleted) as caught:
+        await store.delete(["a", "b", "c"])
+    assert set(caught.value.reasons) == {"b"}
+    assert await collect(store, "b") == b"0123456789"
+    for key in ("a", "c"):
+        with pytest.raises(NotFound):
+            await store.stat(key)
+
+
+async def test_what_is_too_large_to_be_copied_by_the_bucket_gets_its_key_all_the_same(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any) -> None:
+        raise GenericError("InvalidRequest")
+
+    store = bucket(server, prefix="large")
+    await store.put("a.png", source(tmp_path), media_type="image/png")
+    monkeypatch.setattr(obstore, "copy_async", refuse)
+    with pytest.raises(StorageError):
+        await store.rename("a.png", "b.png")
+    monkeypatch.setattr(s3, "_COPYABLE", 9)
+    await store.rename("a.png", "b.png")
+    assert await collect(store, "b.png") == b"0123456789"
+    assert (await store.stat("b.png")).media_type == "image/png"
 
 
 async def test_a_check_sweeps_what_crashed_puts_left(tmp_path: Path) -> None:

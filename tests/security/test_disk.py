@@ -14,7 +14,7 @@ import structlog
 from tests.wire.conftest import OpenDesk
 from tests.wire.desk import BASE64
 
-from tessera.cli import logs
+from tessera.cli import logs, place
 from tessera.config import LogFormat, LogLevel
 from tessera.db.embedded import Embedded
 from tessera.testing.databases import Databases
@@ -43,6 +43,20 @@ async def test_files_and_scratch_are_their_owners_alone(open_desk: OpenDesk) -> 
             assert stat.S_IMODE((root / "files").stat().st_mode) == 0o700
             assert stat.S_IMODE(desk.house.scratch.stat().st_mode) == 0o700
             assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in root.rglob("*") if path.is_file())
+            folders = [path for path in (root / "files").rglob("*") if path.is_dir()]
+            assert len(folders) > 3
+            assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in folders)
+    finally:
+        os.umask(before)
+
+
+def test_the_data_folder_and_its_lock_are_their_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with place.lock(tmp_path / "new" / "data", "a test"):
+            made = [tmp_path / "new", tmp_path / "new" / "data"]
+            assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700, 0o700]
+            assert stat.S_IMODE((made[1] / place.LOCK).stat().st_mode) == 0o600
     finally:
         os.umask(before)
 

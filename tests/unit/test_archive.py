@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import stat
 import tarfile
 from collections.abc import Callable, Mapping
@@ -45,6 +46,16 @@ def test_only_its_owner_may_read_it_and_nothing_is_left_beside_it(tmp_path: Path
     target, _ = packed(tmp_path)
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.tar.gz", "source"]
+
+
+def test_what_is_unpacked_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        folder, _ = unpacked(packed(tmp_path)[0])
+    finally:
+        os.umask(before)
+    modes = {path.relative_to(folder).as_posix(): stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
+    assert {name: mode for name, mode in modes.items() if mode != (0o600 if name in FILES else 0o700)} == {}
 
 
 def test_a_file_that_is_there_is_not_overwritten_unless_it_is_meant(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tessera.domain.asset import Asset, Origin
 from tessera.domain.errors import Invalid, NotFound, Refusal
 from tessera.kit import clock, outbound
 from tessera.storage import blocking, names, sniff
+from tessera.storage.base import Blocked
 from tessera.storage.ingest import TooLarge as FileTooLarge
 from tessera.storage.ingest import WrongType, keep, spool
 from tessera.wiring import House
@@ -56,7 +57,7 @@ class Uploads:
     def __init__(self, house: House, keys: Keys) -> None:
         self.house = house
         self.keys = keys
-        # Each holds a connection while its bytes are stored: however slow the store is, most of the pool stays free.
+        # Each holds a connection while the store renames: however slow that is, most of the pool stays free.
         self._writing = asyncio.Semaphore(max(1, house.config.database_pool // 4))
 
     async def base64(self, request: HttpRequest) -> HttpResponse:
@@ -119,31 +120,62 @@ class Uploads:
         place = names.folder(folder)
         kind = sniff.sniff(await blocking.run(_head, path))
         chosen = names.file_name(name) if name else self._random(original, kind)
-        stored = f"kieai/{key.account_id}/{place}/{chosen}"
-        # Bytes that a crash leaves without a row are found by it.
-        await pending.upload(self.house.database, stored, self.house.clock())
-        async with self._writing, self.house.database.transaction() as connection:
-            # The same name again replaces bytes and row together, whoever else writes or purges it meanwhile.
-            await assets.reserve(connection, stored)
-            try:
-                kept = await keep(self.house.store, stored, path, max_bytes=self.house.config.upload_max_bytes)
-            except (FileTooLarge, WrongType) as error:
-                raise Invalid(f"file: {error}", field="file") from error
-            asset = Asset(
-                key=stored,
-                account_id=key.account_id,
-                origin=Origin.UPLOAD,
-                media_type=kept.media_type,
-                size=kept.size,
-                sha256=kept.sha256,
-                created_at=self.house.clock(),
-            )
-            await assets.put(connection, [asset])
-        log.info("uploaded", key=stored, size=kept.size, declared=declared, media_type=kept.media_type)
+        asset = await self._store(key.account_id, f"kieai/{key.account_id}/{place}/{chosen}", path)
+        log.info("uploaded", key=asset.key, size=asset.size, declared=declared, media_type=asset.media_type)
         result = dialect.uploaded(
             asset, self.house.link(asset), original or chosen, self.house.config.retention_uploads
         )
         return answer(encode(result), media_type=UPLOAD_JSON, headers=CORS)
+
+    async def _store(self, account_id: str, key: str, path: Path) -> Asset:
+        """Store a file and its row under a key, where there may be another.
+
+        The bytes go to a key of their own first, which takes as long as it takes and needs no database connection.
+        Then, in one short transaction, they get the key that links name.
+        """
+        staged = f"incoming/{self.house.ids()}/{key.rpartition('/')[2]}"
+
+        async def note(_: str) -> None:
+            # Bytes that a crash leaves without a row, in either place, are found by it.
+            await pending.upload(self.house.database, [staged, key], self.house.clock())
+
+        try:
+            kept = await keep(self.house.store, staged, path, max_bytes=self.house.config.upload_max_bytes, before=note)
+        except (FileTooLarge, WrongType) as error:
+            raise Invalid(f"file: {error}", field="file") from error
+        asset = Asset(
+            key=key,
+            account_id=account_id,
+            origin=Origin.UPLOAD,
+            media_type=kept.media_type,
+            size=kept.size,
+            sha256=kept.sha256,
+            created_at=self.house.clock(),
+        )
+        try:
+            await self._publish(staged, asset)
+        except Blocked as error:
+            raise _in_the_way(error.at, key) from error
+        finally:
+            await self._tidy(staged)
+        return asset
+
+    async def _publish(self, staged: str, asset: Asset) -> None:
+        async with self._writing, self.house.database.transaction() as connection:
+            # The same name again replaces bytes and row together, whoever else writes or purges it meanwhile.
+            await assets.reserve(connection, asset.key)
+            await assets.put(connection, [asset])
+            # Last, so that nothing but the commit can fail behind it.
+            await self.house.store.rename(staged, asset.key)
+
+    async def _tidy(self, staged: str) -> None:
+        """Remove what is left under the first key."""
+        try:
+            await self.house.store.delete([staged])
+            async with self.house.database.transaction() as connection:
+                await pending.forget(connection, [staged])
+        except Exception as error:  # noqa: BLE001 - the upload is decided already, and a sweep does it in our place
+            log.warning("staged upload not removed, a sweep will", key=staged, error=str(error))
 
     def _random(self, original: str, kind: str) -> str:
         """Milliseconds, hyphen, 11 base-36 characters, extension: the form of the recorded names."""
@@ -159,6 +191,14 @@ class Uploads:
             yield Path(folder.name)
         finally:
             await blocking.run(folder.cleanup)
+
+
+def _in_the_way(at: str, key: str) -> Invalid:
+    """A folder store has one thing under a name, a file or a folder. ``at`` is the key of what is there already."""
+    name = at.split("/", 2)[2]  # kieai/ACCOUNT/...
+    if at == key:
+        return Invalid(f"fileName: there is a folder {name} already", field="fileName")
+    return Invalid(f"uploadPath: {name} is a file already, and no folder", field="uploadPath")
 
 
 def _parts(form: Form) -> tuple[Path, str, str | None]:

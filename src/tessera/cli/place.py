@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tessera.cli.fail import Fail
+from tessera.kit import folders
 
 BACKLOG = 2048
 LOCK = "serve.lock"
@@ -36,11 +37,11 @@ def _family(host: str, port: int) -> socket.AddressFamily:
 def lock(data_dir: Path, holder: str) -> Iterator[None]:
     """Hold the data folder; ``holder`` says who we are. The system lets go of it when the process is gone."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        file = (data_dir / LOCK).open("a+")
+        folders.private(data_dir)
+        number = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
         raise Fail(f"The data folder {data_dir} cannot be used: {error.strerror}.", code=2) from error
-    with file:
+    with os.fdopen(number, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

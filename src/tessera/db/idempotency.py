@@ -52,5 +52,16 @@ async def put(connection: Connection, marks: Sequence[Mark], now: datetime) -> N
     )
 
 
-async def forget(connection: Connection, before: datetime) -> None:
-    await connection.execute("DELETE FROM idempotency_keys WHERE created_at <= $1", before)
+async def forget(connection: Connection, before: datetime, *, limit: int) -> int:
+    """Remove the oldest marks made up to ``before``; answers how many. One that is renewed at this moment stays."""
+    status = await connection.execute(
+        """
+        DELETE FROM idempotency_keys WHERE (account_id, mode, key) IN (
+            SELECT account_id, mode, key FROM idempotency_keys WHERE created_at <= $1
+            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        )
+        """,
+        before,
+        limit,
+    )
+    return int(status.split()[-1])

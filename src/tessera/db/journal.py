@@ -53,7 +53,30 @@ async def beat(database: Database, jobs: Sequence[int], holder: UUID) -> None:
     )
 
 
-async def trim(connection: Connection, before: datetime) -> None:
-    """Remove lines that the queue has counted already, and its counts, which nobody asks for."""
-    await connection.execute("DELETE FROM pgqueuer_log WHERE aggregated AND created < $1", before)
-    await connection.execute("DELETE FROM pgqueuer_statistics WHERE created < $1", before)
+async def trim(connection: Connection, before: datetime, *, limit: int) -> int:
+    """Remove the oldest lines that the queue has counted already; answers how many."""
+    status = await connection.execute(
+        """
+        DELETE FROM pgqueuer_log WHERE id IN (
+            SELECT id FROM pgqueuer_log WHERE aggregated AND created < $1
+            ORDER BY created LIMIT $2 FOR UPDATE SKIP LOCKED
+        )
+        """,
+        before,
+        limit,
+    )
+    return int(status.split()[-1])
+
+
+async def forget(connection: Connection, before: datetime, *, limit: int) -> int:
+    """Remove the queue's oldest counts, which nobody asks for; answers how many."""
+    status = await connection.execute(
+        """
+        DELETE FROM pgqueuer_statistics WHERE id IN (
+            SELECT id FROM pgqueuer_statistics WHERE created < $1 ORDER BY created LIMIT $2 FOR UPDATE SKIP LOCKED
+        )
+        """,
+        before,
+        limit,
+    )
+    return int(status.split()[-1])

@@ -20,7 +20,7 @@ from tessera.db.connection import Database
 from tessera.db.dump import File, Frozen
 from tessera.db.embedded import Embedded
 from tessera.domain.errors import NotFound, TesseraError
-from tessera.kit import archive
+from tessera.kit import archive, folders
 from tessera.kit.archive import Damaged, Manifest, Member, Taken, Told
 from tessera.kit.clock import Clock
 
@@ -237,7 +237,7 @@ async def _server(folder: Path) -> AsyncIterator[Database]:
 
 def _prepare(data_dir: Path, stage: Path) -> None:
     """An empty stage in an empty folder. What a restore that was killed has left may go."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    folders.private(data_dir)
     others = {path.name for path in data_dir.iterdir()} - {STAGE, "serve.lock"}
     if others:
         raise TesseraError(

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from tessera.kit import folders
+
 MANIFEST = "manifest.json"
 FORMAT = 1
 
@@ -163,7 +165,7 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, found: Mapping[str, Me
 
 
 def _extract(content: IO[bytes], path: Path) -> Member:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folders.private(path.parent)
     digest, size = hashlib.sha256(), 0
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(number, "wb") as file:

@@ -1,10 +1,12 @@
 """The seam to an object store."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
+
+from tessera.domain.errors import StorageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +17,26 @@ class Stat:
     media_type: str
     etag: str
     modified_at: datetime
+
+
+class Undeleted(StorageError):
+    """Some objects could not be removed, the others are gone. ``reasons`` are by key."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        key, reason = next(iter(reasons.items()))
+        super().__init__(f"{len(reasons)} objects could not be removed, the first is {key!r}: {reason}")
+        self.reasons = reasons
+
+
+class Blocked(StorageError):
+    """In a store that is a folder: a file lies where a folder would have to be, or the other way round.
+
+    ``at`` is the key of what is in the way.
+    """
+
+    def __init__(self, at: str) -> None:
+        super().__init__(f"The object cannot be stored: {at!r} is in the way")
+        self.at = at
 
 
 class Store(Protocol):
@@ -34,7 +56,17 @@ class Store(Protocol):
         ...
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects; one that is gone already is no error."""
+        """Remove objects; one that is gone already is no error.
+
+        One that cannot be removed does not save the others. Raises Undeleted.
+        """
+        ...
+
+    async def rename(self, key: str, new: str) -> None:
+        """Give an object another key, whole and durably, replacing what was there; its bytes do not come through us.
+
+        A store that cannot rename leaves a copy under the old key, which is the caller's to delete. Raises NotFound.
+        """
         ...
 
     def sign(self, key: str, *, expires: timedelta, now: datetime) -> str:

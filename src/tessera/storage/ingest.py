@@ -8,7 +8,7 @@ StorageError
 import secrets
 import struct
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,6 +25,11 @@ MAX_PIXELS = 100_000_000
 INVALID_IMAGE = "We couldn't process the provided image file (code=invalid_image_format)"
 
 _BLOCK = 1024 * 1024
+_KINDS: Mapping[str, Set[str]] = {
+    "image": sniff.IMAGES,
+    "video": frozenset(kind for kind in sniff.EXTENSIONS if kind.startswith("video/")) | {"image/gif"},
+    "audio": frozenset(kind for kind in sniff.EXTENSIONS if kind.startswith(("audio/", "video/"))),
+}
 _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF"}
 # How Pillow refuses a header that makes no sense; where warnings are errors, also by those.
 _UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, zlib.error, EOFError, OverflowError, UserWarning)
@@ -61,10 +66,10 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What a picture's header says, in pixels."""
+    """What a file's header says: a picture's size, in pixels, and what it is."""
 
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     media_type: str
 
 
@@ -94,10 +99,20 @@ async def ingest(
     return _ingested(key, size, digest, kind, picture)
 
 
-async def keep(store: Store, key: str, path: Path, *, max_bytes: int, max_pixels: int = MAX_PIXELS) -> Ingested:
-    """Store a file of any type under the very key that is given. Raises as ``ingest`` does."""
+async def keep(
+    store: Store,
+    key: str,
+    path: Path,
+    *,
+    max_bytes: int,
+    max_pixels: int = MAX_PIXELS,
+    before: Callable[[str], Awaitable[None]] | None = None,
+) -> Ingested:
+    """Store a file of any type under the very key that is given. ``before`` and errors are as with ``ingest``."""
     size, digest = await blocking.run(_hash, path, max_bytes)
     kind, picture = await blocking.run(_examine, path, None, max_pixels)
+    if before is not None:
+        await before(key)
     await store.put(key, path, media_type=kind)
     return _ingested(key, size, digest, kind, picture)
 
@@ -120,14 +135,19 @@ def _ingested(key: str, size: int, digest: str, kind: str, picture: Picture | No
     )
 
 
-async def measure(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The size of a picture, from its header. InputError where it is no picture, or one of too many pixels."""
+async def measure(path: Path, kind: str = "image", *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """What a file of a kind (``image``, ``video``, ``audio``) is; the size of a picture, from its header.
+
+    InputError where it is none, or a picture of too many pixels. Sound may come in a film's container, and a film may
+    be no more than a moving picture.
+    """
     try:
-        _, picture = await blocking.run(_examine, path, sniff.IMAGES, max_pixels)
+        found, picture = await blocking.run(_examine, path, _KINDS[kind], max_pixels)
     except (TooLarge, WrongType) as error:
-        raise InputError(INVALID_IMAGE) from error
-    assert picture is not None  # only images were allowed
-    return picture
+        if kind == "image":
+            raise InputError(INVALID_IMAGE) from error
+        raise InputError(f"We couldn't process the provided {kind} file (code=invalid_{kind}_format)") from error
+    return picture or Picture(None, None, found)
 
 
 @asynccontextmanager
@@ -221,11 +241,11 @@ def _picture(path: Path, kind: str, max_pixels: int) -> Picture:
     """Read a picture's header. Pillow decodes nothing until it is asked to, and has a cap of its own."""
     try:
         with Image.open(path, formats=[_FORMATS[kind]]) as image:
-            picture = Picture(*image.size, kind)
+            width, height = image.size
     except _BOMB as error:
         raise TooLarge(f"The picture has more than {max_pixels:,} pixels", limit=max_pixels) from error
     except _UNREADABLE as error:
         raise WrongType(f"The file begins as {kind} but is not one", media_type=sniff.BINARY) from error
-    if picture.width * picture.height > max_pixels:
+    if width * height > max_pixels:
         raise TooLarge(f"The picture has more than {max_pixels:,} pixels", limit=max_pixels)
-    return picture
+    return Picture(width, height, kind)

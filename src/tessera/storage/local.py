@@ -13,8 +13,9 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from tessera.domain.errors import NotFound, StorageError
+from tessera.kit import folders
 from tessera.storage import blocking, names, sigv4, sniff
-from tessera.storage.base import Stat
+from tessera.storage.base import Blocked, Stat, Undeleted
 from tessera.storage.sigv4 import Credentials, Malformed
 
 CHUNK = 512 * 1024
@@ -22,6 +23,8 @@ CHUNK = 512 * 1024
 
 _STAGING = ".staging"
 _STALE = timedelta(days=1)
+_TRIES = 100
+"""How often a folder is made anew that others, who emptied it, take away at this moment."""
 
 
 class LocalStore:
@@ -81,9 +84,15 @@ class LocalStore:
                 file.close()
 
     async def delete(self, keys: Sequence[str]) -> None:
-        paths = [self._path(key) for key in keys]
+        """Remove files, and the folders that are empty without them."""
+        reasons = await blocking.run(self._delete, keys)
+        if reasons:
+            raise Undeleted(reasons)
+
+    async def rename(self, key: str, new: str) -> None:
+        source, target = self._path(key), self._path(new)
         with _border():
-            await blocking.run(self._delete, paths)
+            await blocking.run(self._rename, source, target)
 
     def sign(self, key: str, *, expires: timedelta, now: datetime) -> str:
         path = f"{self._prefix}{names.key(key)}"
@@ -121,21 +130,60 @@ class LocalStore:
         with self._staged() as staged:
             shutil.copyfile(source, staged)
             _sync(staged)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(target)
-        # All the way up, since a folder on the way may be as new as the file; syncing one that is not costs little.
-        for folder in target.parents:
-            _sync(folder)
-            if folder == self._root:
+            facts = _stat(staged)
+            self._settle(staged, target)
+        return facts
+
+    def _rename(self, source: Path, target: Path) -> None:
+        self._settle(source, target)
+        self._prune(source.parent)
+
+    def _settle(self, source: Path, target: Path) -> None:
+        """Give a file its place, durably. Raises Blocked, or FileNotFoundError where there is no such file."""
+        for _ in range(_TRIES):
+            try:
+                folders.private(target.parent)
+                source.replace(target)
                 break
-        return _stat(target)
+            except FileNotFoundError:
+                if not source.exists():
+                    raise
+            except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+                if not _cleared(target):
+                    raise Blocked(self._obstacle(target)) from error
+        else:
+            raise StorageError("The file could not be stored: its folder is taken away again and again")
+        # All the way up, since a folder on the way may be as new as the file; syncing one that is not costs little.
+        for folder in self._above(target):
+            with suppress(FileNotFoundError):  # our file was removed meanwhile, and the folder with it
+                _sync(folder)
+
+    def _obstacle(self, target: Path) -> str:
+        """The key of what is in the way of a file."""
+        found = next((folder for folder in self._above(target) if folder.is_file()), target)
+        return found.relative_to(self._root).as_posix()
+
+    def _above(self, path: Path) -> Iterator[Path]:
+        """The folders that a file lies in, up to the root."""
+        for folder in path.parents:
+            yield folder
+            if folder == self._root:
+                return
+
+    def _prune(self, folder: Path) -> None:
+        """Remove a folder that is empty, and those above it: their names are callers' words."""
+        while folder != self._root:
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+            folder = folder.parent
 
     @contextmanager
     def _staged(self) -> Iterator[Path]:
         staging = self._root / _STAGING
         # Files are their owner's alone by mkstemp; their names, which a listing would tell, by this.
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        staging.mkdir(exist_ok=True)
+        folders.private(staging)
         number, name = tempfile.mkstemp(dir=staging)
         os.close(number)
         try:
@@ -143,10 +191,20 @@ class LocalStore:
         finally:
             Path(name).unlink(missing_ok=True)
 
-    def _delete(self, paths: Sequence[Path]) -> None:
-        for path in paths:
-            with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                path.unlink()
+    def _delete(self, keys: Sequence[str]) -> dict[str, str]:
+        """Why some keys could not be removed."""
+        reasons = {}
+        for key in keys:
+            try:
+                path = self._path(key)
+                with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                    path.unlink()
+                self._prune(path.parent)
+            except StorageError as error:
+                reasons[key] = str(error)
+            except OSError as error:
+                reasons[key] = _reason(error)
+        return reasons
 
     def _check(self) -> None:
         with self._staged() as probe:
@@ -168,6 +226,16 @@ def _border() -> Iterator[None]:
         raise NotFound("The file does not exist") from error
     except OSError as error:
         raise StorageError(f"The storage folder failed ({_reason(error)})") from error
+
+
+def _cleared(folder: Path) -> bool:
+    """Whether a folder in the way held no file, and is gone now."""
+    try:
+        for path, _, _ in os.walk(folder, topdown=False):
+            Path(path).rmdir()
+    except OSError:
+        return False
+    return not folder.exists() and not any(parent.is_file() for parent in folder.parents)
 
 
 def _reason(error: OSError) -> str:

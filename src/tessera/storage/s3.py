@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from obstore.store import S3Store as Bucket
 from tessera.domain.errors import NotFound, StorageError
 from tessera.kit.clock import Clock, system
 from tessera.storage import blocking, names, sniff
-from tessera.storage.base import Stat
+from tessera.storage.base import Stat, Undeleted
 
 if TYPE_CHECKING:
     # They exist for type checkers only.
@@ -27,7 +27,13 @@ PART = 8 * 1024 * 1024
 """Bytes in a part of a large upload; PARTS of them are in memory at once."""
 PARTS = 4
 
+LANES = 10
+"""Objects that are removed at the same time, where they have to be removed one by one."""
+
 _PATIENCE = timedelta(seconds=15)
+_REMOVAL = timedelta(minutes=1)
+_COPYABLE = 5 * 10**9
+"""Bytes that S3 copies in one request, at the most; its own limit is a little higher."""
 _ORDER = (
     "X-Amz-Algorithm",
     "X-Amz-Date",
@@ -123,11 +129,38 @@ class S3Store:
                     return
 
     async def delete(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            names.key(key)
-        if keys:
-            with _border():
-                await obstore.delete_async(self._bucket, list(keys))
+        """Remove objects, all in one request where that works."""
+        reasons, good = _sorted(keys)
+        if good:
+            try:
+                with _border():
+                    await obstore.delete_async(self._bucket, good)
+            except StorageError as error:
+                if len(keys) == 1:
+                    raise Undeleted({good[0]: str(error)}) from error
+                reasons |= await self._delete_each(good)
+        if reasons:
+            raise Undeleted(reasons)
+
+    async def rename(self, key: str, new: str) -> None:
+        """Copy an object within the bucket; the old one stays."""
+        source, target = names.key(key), names.key(new)
+        with _border():
+            try:
+                await obstore.copy_async(self._bucket, source, target)
+            except GenericError:
+                if (await obstore.head_async(self._bucket, source))["size"] <= _COPYABLE:
+                    raise
+                # Too large for one request. What was made for the small ones still holds: whole, and at once.
+                result = await obstore.get_async(self._bucket, source)
+                await obstore.put_async(
+                    self._bucket,
+                    target,
+                    result.stream(PART),
+                    attributes=result.attributes,
+                    chunk_size=PART,
+                    max_concurrency=PARTS,
+                )
 
     def sign(self, key: str, *, expires: timedelta, now: datetime) -> str:
         """A presigned GET URL. The clock is obstore's own (the system's), whatever ``now`` says."""
@@ -149,6 +182,28 @@ class S3Store:
         except NotFound as error:
             raise StorageError("The bucket does not exist") from error
 
+    async def _delete_each(self, keys: Sequence[str]) -> dict[str, str]:
+        """Remove objects one by one, and say why some could not be: of a request for many, the first error is all."""
+        reasons = dict.fromkeys(keys, "The object store took too long")
+        lanes = asyncio.Semaphore(LANES)
+
+        async def remove(key: str) -> None:
+            async with lanes:
+                try:
+                    with _border():
+                        await obstore.delete_async(self._bucket, key)
+                except NotFound:
+                    del reasons[key]
+                except StorageError as error:
+                    reasons[key] = str(error)
+                else:
+                    del reasons[key]
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REMOVAL.total_seconds()):
+                await asyncio.gather(*(remove(key) for key in keys))
+        return reasons
+
     async def _get(self, key: str, start: int, end: int | None) -> "tuple[GetResult, int]":
         """An open object, and how many of its first bytes to skip.
 
@@ -167,6 +222,17 @@ class S3Store:
 def _facts(size: int, media_type: str, etag: str | None, modified_at: datetime) -> Stat:
     # Every S3 tells an entity tag; one that does not gets a weak stand-in.
     return Stat(size=size, media_type=media_type, etag=etag or f'W/"{size:x}"', modified_at=modified_at)
+
+
+def _sorted(keys: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """What is no key, with the reason, and what is one."""
+    reasons, good = {}, []
+    for key in keys:
+        try:
+            good.append(names.key(key))
+        except StorageError as error:
+            reasons[key] = str(error)
+    return reasons, good
 
 
 @contextmanager

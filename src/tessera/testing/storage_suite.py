@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from tessera.domain.errors import NotFound, StorageError
-from tessera.storage.base import Store
+from tessera.storage.base import Store, Undeleted
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 LARGE = 30 * 1024 * 1024
@@ -155,6 +155,38 @@ class StorageSuite:
             with pytest.raises(NotFound):
                 await store.stat(key)
         assert await collect(store, "keep.txt") == b"0123456789"
+
+    async def test_what_cannot_be_deleted_does_not_save_the_others(self, store: Store, text: Path) -> None:
+        for key in ("a.txt", "b/c.txt"):
+            await store.put(key, text, media_type="text/plain")
+        with pytest.raises(Undeleted) as caught:
+            await store.delete(["a.txt", "../x", "b/c.txt"])
+        assert set(caught.value.reasons) == {"../x"}
+        for key in ("a.txt", "b/c.txt"):
+            with pytest.raises(NotFound):
+                await store.stat(key)
+
+    async def test_an_object_gets_another_key_and_replaces_what_was_there(
+        self, store: Store, text: Path, tmp_path: Path
+    ) -> None:
+        other = tmp_path / "other"
+        other.write_bytes(b"the old one, which is longer")
+        await store.put("to/ü b.txt", other, media_type="text/plain")
+        await store.put("from/a.txt", text, media_type="text/plain")
+        await store.rename("from/a.txt", "to/ü b.txt")
+        assert await collect(store, "to/ü b.txt") == b"0123456789"
+        assert (await store.stat("to/ü b.txt")).media_type == "text/plain"
+        await store.delete(["from/a.txt"])
+        assert await collect(store, "to/ü b.txt") == b"0123456789"
+
+    async def test_what_is_not_there_gets_no_other_key(self, store: Store, text: Path) -> None:
+        await store.put("a.txt", text, media_type="text/plain")
+        with pytest.raises(NotFound):
+            await store.rename("never/was.txt", "a.txt")
+        assert await collect(store, "a.txt") == b"0123456789"
+        for keys in (("../a", "b"), ("a.txt", "../b")):
+            with pytest.raises(StorageError):
+                await store.rename(*keys)
 
     async def test_a_large_file_travels_in_small_chunks(self, store: Store, tmp_path: Path) -> None:
         block = os.urandom(1024 * 1024)
