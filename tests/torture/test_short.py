@@ -24,8 +24,10 @@ async def test_the_gateway_keeps_its_promises_under_torture(folder: Path, caplog
     caplog.set_level(logging.CRITICAL, "asyncpg")  # its pool tells at length that the database went away
     outcome = await torture(SHORT, folder)
     findings = check(outcome.books)
-    broken = [f"{finding.promise}: {finding.breaches}" for finding in findings if not finding.kept]
+    broken = [f"{finding.promise}: {finding.breaches}" for finding in findings if finding.broken]
     assert not broken, "\n".join(broken)
+    # In so short a time chance decides whether somebody dies over a job, or a cancel meets one.
+    assert {finding.name for finding in findings if finding.untried} <= {"taken_over_in_time", "passed_on"}
     assert outcome.quiet
     assert len(outcome.books.house.tasks) > SHORT.tasks / 4
     assert outcome.books.deaths

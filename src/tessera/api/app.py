@@ -1,17 +1,21 @@
 """The HTTP application over an open House."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 import uvicorn
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from tessera.api import account, errors, families, files, metrics, native, reference, uploads
 from tessera.api.auth import Keys
-from tessera.api.protocol import Protocol
+from tessera.api.protocol import Bounds, bounded
 from tessera.api.watch import watched
 from tessera.wiring import House
+
+log = structlog.get_logger(__name__)
 
 
 def build(house: House) -> Litestar:
@@ -49,11 +53,27 @@ def _application(house: House, routes: Sequence[HTTPRouteHandler]) -> Litestar:
     return application
 
 
+def _room(wanted: int) -> int:
+    """So many connections as are wanted, as far as the process may open files at all: others need some, too."""
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = wanted if files == resource.RLIM_INFINITY else min(wanted, files * 3 // 4)
+    if room < wanted:
+        log.warning("fewer connections than set: raise the limit of open files", wanted=wanted, room=room, files=files)
+    return room
+
+
 def server(house: House, *, whole: bool = True, **more: Any) -> uvicorn.Config:
     """How uvicorn is to serve it, ``whole`` or the lookout alone; ``more`` are settings that the caller decides on."""
+    config = house.config
+    bounds = Bounds(connections=_room(config.max_connections), stalled=config.stalled_seconds)
     return uvicorn.Config(
         build(house) if whole else lookout(house),
-        http=Protocol,
+        http=bounded(bounds),
+        timeout_keep_alive=config.keep_alive_seconds,
         ws="none",
         lifespan="on",
         interface="asgi3",

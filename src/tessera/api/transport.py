@@ -22,6 +22,7 @@ class Together(asyncio.Transport):
         self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
         self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
         self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
+        self.get_write_buffer_size = transport.get_write_buffer_size  # type: ignore[method-assign]
 
     def write(self, data: Any) -> None:
         if self._head:
@@ -36,6 +37,15 @@ class Together(asyncio.Transport):
     def close(self) -> None:
         self._flush()
         self._transport.close()
+
+    def write_eof(self) -> None:
+        self._flush()
+        self._transport.write_eof()
+
+    def abort(self) -> None:
+        """Close at once: what was not sent by now is thrown away."""
+        self._head = b""
+        self._transport.abort()
 
     def _flush(self) -> None:
         if self._head:

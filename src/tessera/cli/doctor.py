@@ -29,6 +29,9 @@ EASY = 10
 SECRETS = {"bootstrap_test_key": 9, "bootstrap_live_key": 9, "signing_key": 0, "metrics_token": 0}
 """Settings whose text has to be hard to guess, and how long the beginning is that everybody knows."""
 
+LIVE_KEYS = "live keys"
+"""The name of the finding, among those of the database, that such keys are in force."""
+
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 MARKS = {Grade.GOOD: "[green]✓[/]", Grade.NOTE: "[yellow]•[/]", Grade.BAD: "[bold red]✗[/]"}
@@ -43,7 +46,9 @@ def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
     config = office.settings(data_dir)
     from tessera.wiring import examine
 
-    findings = [*_machine(config), *_settings(config), *office.run(examine(config, os.environ))]
+    parts = office.run(examine(config, os.environ))
+    live = any(finding.name == LIVE_KEYS for finding in parts)
+    findings = [*_machine(config), *_settings(config), networks(config, live_keys=live), *parts]
     ill = [finding for finding in findings if finding.grade is Grade.BAD]
     if as_json:
         rows = [{"name": f.name, "grade": f.grade.value, "text": f.text, "next": f.next} for f in findings]
@@ -127,6 +132,28 @@ def _public_url(config: Config) -> Finding:
         advice = f"put TLS in front, and set {variable('public_url')} to its https URL"
         return note("public URL", f"{config.base_url}: keys and files travel unencrypted", advice)
     return good("public URL", config.base_url)
+
+
+def networks(config: Config, *, live_keys: bool) -> Finding:
+    """Whether callers' URLs may lead into networks that a stranger has no business in.
+
+    That is right on a laptop, where every caller is its owner. A proxy in front cannot be seen from here, so where
+    loopback is open only because we listen there, it is said what a server would have to set.
+    """
+    policy, name = config.policy, "networks"
+    if not (policy.allow_loopback or policy.allow_private):
+        return good(name, "callers' URLs reach public addresses only")
+    closing = f"set {variable('allow_private_networks')} to false"
+    if config.allow_private_networks:
+        text = "callers' URLs may point at loopback and private addresses"
+        if config.trusted_proxies or config.host not in LOCAL or config.public_url is not None:
+            return bad(name, f"{text}, and this gateway is reached from elsewhere", f"{closing}, or to auto")
+        if live_keys:
+            return note(name, f"{text}, and there are live keys: is this more than a test?", f"{closing}, or to auto")
+        return note(name, text, f"{closing} unless every caller may reach them anyway")
+    text = "callers' URLs may point at loopback: taken for a laptop, as it listens there and has no public URL"
+    advice = f"behind a proxy of this machine set {variable('public_url')}, or {closing}"
+    return note(name, f"{text}; there are live keys", advice) if live_keys else good(name, text)
 
 
 def _print(findings: Sequence[Finding], ill: int) -> None:

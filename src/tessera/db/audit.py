@@ -1,11 +1,12 @@
 """Everything that was written, read back by an auditor who trusts nobody.
 
-For tests of durability: they compare these rows with the books of the outside world. ``watch`` adds a history of all
-claims and writes to a database of a test; the rest only reads.
+``holds`` and ``attempts_open`` are what a doctor looks at in production, beside ``ledger.anomalies``; tests of
+durability ask them, too. Those go further: they compare all rows with the books of the outside world. ``watch`` adds
+a history of all claims and writes to a database of a test; the rest only reads.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tessera.db.connection import Database
 
@@ -107,6 +108,80 @@ class Open:
         return self.tasks + self.deliveries + self.jobs
 
 
+FORGOTTEN = timedelta(hours=1)
+"""By then the provider of a canceled task was told, or its attempt says why it was not."""
+
+SHOWN = 20
+"""Anomalies that are told of in words."""
+
+
+async def holds(database: Database, *, timeout: float = 60.0) -> list[str]:
+    """Tasks whose money does not go with their state, in words; an empty list is the promise kept.
+
+    Every task has one hold of its price, whoever is over has its end, who is not has none, and only a success is
+    settled. (One that came after its deadline is released: it is free.) It reads every task there is, and tells of
+    the first ``SHOWN``. Raises TimeoutError after ``timeout`` seconds.
+    """
+    rows = await database.pool.fetch(
+        """
+        SELECT t.id, t.state, t.price, h.amount AS held, e.kind AS ending, e.charge, e.amount AS back
+        FROM tasks t
+        LEFT JOIN ledger h ON h.task_id = t.id AND h.kind = 'hold'
+        LEFT JOIN ledger e ON e.task_id = t.id AND e.kind IN ('settle', 'release')
+        WHERE h.amount IS DISTINCT FROM -t.price
+           OR (t.state IN ('succeeded', 'failed', 'canceled')) IS DISTINCT FROM (e.kind IS NOT NULL)
+           OR e.kind = 'settle' AND (t.state <> 'succeeded' OR e.charge <> t.price)
+           OR e.kind = 'release' AND e.amount <> t.price
+        ORDER BY t.created_at LIMIT $1
+        """,
+        SHOWN,
+        timeout=timeout,
+    )
+    return [
+        f"{row['id']} ({row['state']}, price {row['price']}): hold {row['held']}, "
+        f"{row['ending'] or 'no end'} {row['charge'] or row['back'] or 0}"
+        for row in rows
+    ]
+
+
+async def attempts_open(database: Database, now: datetime, *, timeout: float = 60.0) -> list[str]:
+    """Attempts without a verdict though their task has one, in words.
+
+    A task that failed by its deadline may have one: its late result is still waited for. Tells of the first ``SHOWN``.
+    Raises TimeoutError after ``timeout`` seconds.
+    """
+    rows = await database.pool.fetch(
+        """
+        SELECT a.task_id, a.number, a.provider, a.state, a.upstream_id, t.state AS task
+        FROM attempts a JOIN tasks t ON t.id = a.task_id
+        WHERE a.state IN ('intent', 'submitted')
+          AND (t.state = 'succeeded' OR t.state = 'failed' AND t.reason <> 'deadline_passed'
+               OR t.state = 'canceled' AND t.completed_at < $1)
+        ORDER BY a.created_at LIMIT $2
+        """,
+        now - FORGOTTEN,
+        SHOWN,
+        timeout=timeout,
+    )
+    return [
+        f"{row['task_id']} ({row['task']}), attempt {row['number']} at {row['provider']}: {row['state']}, "
+        f"upstream id {row['upstream_id'] or 'unknown'}"
+        for row in rows
+    ]
+
+
+async def live_keys(database: Database, now: datetime) -> int:
+    """How many live keys open the door at this moment."""
+    count = await database.pool.fetchval(
+        """
+        SELECT count(*) FROM api_keys
+        WHERE mode = 'live' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)
+        """,
+        now,
+    )
+    return int(count)
+
+
 HISTORY = (
     """
     CREATE TABLE IF NOT EXISTS task_history (
@@ -173,6 +248,20 @@ async def assets(database: Database) -> tuple[AssetRow, ...]:
         """
     )
     return tuple(AssetRow(**row) for row in rows)
+
+
+async def noted(database: Database) -> tuple[str, ...]:
+    """Keys of outputs that are noted and not stored, of tasks that failed by their deadline.
+
+    The sweep leaves them as long as there is a record of the task: a late result may still be brought home.
+    """
+    rows = await database.pool.fetch(
+        """
+        SELECT key FROM pending_objects p JOIN tasks t ON t.id = p.task_id AND t.epoch = p.epoch
+        WHERE t.state = 'failed' AND t.reason = 'deadline_passed' ORDER BY key
+        """
+    )
+    return tuple(row["key"] for row in rows)
 
 
 async def deliveries(database: Database) -> tuple[DeliveryRow, ...]:

@@ -10,6 +10,8 @@ from tessera.db.accounts import to_key
 from tessera.db.connection import Connection, Database
 from tessera.domain.account import ApiKey
 from tessera.domain.admission import Usage, Wallet
+from tessera.domain.credit import MOST, show
+from tessera.domain.errors import Invalid
 from tessera.domain.task import Mode
 
 
@@ -140,16 +142,23 @@ async def release(connection: Connection, task_id: str, key_id: str, now: dateti
 async def grant(
     connection: Connection, account_id: str, mode: Mode, amount: int, note: str | None, now: datetime
 ) -> int:
-    """Add milli-credits (a negative amount takes some away); answers the new balance.
+    """Add milli-credits (a negative amount takes some away), ``MOST`` at once at the most; answers the new balance.
 
-    Raises Conflict where the balance would fall below zero.
+    Raises Conflict where the balance would fall below zero, Invalid where it would rise above ``MOST``.
     """
     balance = await connection.fetchval(
-        "UPDATE wallets SET balance = balance + $3 WHERE account_id = $1 AND mode = $2 RETURNING balance",
+        """
+        UPDATE wallets SET balance = balance + $3
+        WHERE account_id = $1 AND mode = $2 AND (balance <= $4 OR $3::bigint < 0)
+        RETURNING balance
+        """,
         account_id,
         mode.value,
         amount,
+        MOST - amount,
     )
+    if balance is None:
+        raise Invalid(f"amount: the balance would rise above {show(MOST)} credits", field="amount")
     await connection.execute(
         """
         INSERT INTO ledger (account_id, mode, kind, amount, note, created_at) VALUES ($1, $2, 'grant', $3, $4, $5)

@@ -11,7 +11,7 @@ from tessera.db import accounts, ledger
 from tessera.db.connection import Database
 from tessera.db.errors import Conflict
 from tessera.domain.account import KEY_PREFIX, Account, ApiKey, Caps, digest
-from tessera.domain.credit import milli
+from tessera.domain.credit import MOST, milli, show
 from tessera.domain.errors import Invalid, NotFound
 from tessera.domain.task import Mode
 from tessera.kit.clock import Clock
@@ -58,19 +58,21 @@ class Accounts:
     async def create(
         self, name: str, *, webhook_secret: str | None = None, test_credits: int = TEST_CREDITS
     ) -> Account:
-        """A new account with its test credits. Raises Invalid for a bad or taken name."""
+        """A new account with its test credits. Raises Invalid for a bad or taken name and an absurd amount."""
         if not name.strip() or len(name) > 100 or not name.isprintable():
             raise Invalid("name: 1 to 100 printable characters", field="name")
+        try:
+            gift = milli(test_credits)
+        except ValueError as error:
+            raise Invalid(f"test credits: {error}", field="test_credits") from error
         account = Account(
             id=self._chance(8), name=name, webhook_secret=webhook_secret or self._new_secret(), created_at=self._clock()
         )
         try:
             async with self._database.transaction() as connection:
                 await accounts.add(connection, account)
-                if test_credits:
-                    await ledger.grant(
-                        connection, account.id, Mode.TEST, milli(test_credits), "first test credits", self._clock()
-                    )
+                if gift:
+                    await ledger.grant(connection, account.id, Mode.TEST, gift, "first test credits", self._clock())
         except Conflict as error:
             raise Invalid(f"name: there is an account named {name!r} already", field="name") from error
         return account
@@ -149,6 +151,8 @@ class Accounts:
         for cap in (caps.hour, caps.day, caps.total):
             if cap is not None and cap < 0:
                 raise Invalid("cap: must not be negative", field="cap")
+            if cap is not None and cap > MOST:
+                raise Invalid(f"cap: must not be above {show(MOST)} credits", field="cap")
         secret = secret or KEY_PREFIX[mode] + self._chance(24)
         key = ApiKey(
             id=f"key_{self._chance(8)}",
@@ -179,7 +183,12 @@ class Accounts:
         return key
 
     async def grant(self, account: Account, mode: Mode, amount: int, note: str | None = None) -> int:
-        """Add milli-credits (negative: take away); answers the balance. Raises Invalid where it would fall below 0."""
+        """Add milli-credits (negative: take away); answers the balance.
+
+        Raises Invalid where it would fall below 0 or rise above ``MOST``, or the amount alone is beyond that.
+        """
+        if abs(amount) > MOST:
+            raise Invalid(f"amount: at most {show(MOST)} credits at once", field="amount")
         try:
             async with self._database.transaction() as connection:
                 return await ledger.grant(connection, account.id, mode, amount, note, self._clock())

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from tessera.db import ledger, stats
+from tessera.db import audit, ledger, stats
 from tessera.db.connection import Database
 from tessera.db.migrate import head
 from tessera.domain.errors import StorageError
@@ -27,6 +27,11 @@ LATE = timedelta(minutes=5)
 """A job that is due for so long has no worker."""
 
 LATELY = timedelta(days=1)
+
+LIVE_KEYS = "live keys"
+"""The name of the finding that there are some."""
+
+REPORT = "grant nothing and restore nothing: keep a backup, and report it"
 
 BUSY = 0.1
 """From this share of failed callbacks on it is no single receiver's bad day."""
@@ -96,12 +101,42 @@ async def queue(database: Database) -> list[Finding]:
     return [good("queue", f"{total} jobs" + (f", the oldest due since {due:.0f} s" if due else ""))]
 
 
-async def books(database: Database) -> list[Finding]:
-    found = await ledger.anomalies(database)
+async def books(database: Database, clock: Clock = system) -> list[Finding]:
+    """Balances, holds and attempts, by the checks that tests of durability make; and whether live keys are about."""
+    return [
+        _balances(await ledger.anomalies(database)),
+        _holds(await audit.holds(database)),
+        _attempts(await audit.attempts_open(database, clock())),
+        *_live_keys(await audit.live_keys(database, clock())),
+    ]
+
+
+def _balances(found: Sequence[str]) -> Finding:
     if found:
         text = f"{len(found)} balances are not the sum of their entries: {found[0]}"
-        return [bad("ledger", text, "grant nothing and restore nothing: keep a backup, and report it")]
-    return [good("ledger", "every balance is the sum of its entries")]
+        return bad("ledger", text, REPORT)
+    return good("ledger", "every balance is the sum of its entries")
+
+
+def _holds(found: Sequence[str]) -> Finding:
+    if found:
+        return bad("holds", f"{_number(found)} tasks whose money does not go with their state: {found[0]}", REPORT)
+    return good("holds", "every task has one, and its end where the task is over")
+
+
+def _attempts(found: Sequence[str]) -> Finding:
+    if found:
+        text = f"{_number(found)} are open though their task is over: {found[0]}"
+        return note("attempts", text, "look for them at the provider: it may still be at work on them, and bill them")
+    return good("attempts", "none is open whose task is over")
+
+
+def _number(found: Sequence[str]) -> str:
+    return f"{len(found)}" if len(found) < audit.SHOWN else f"at least {len(found)}"
+
+
+def _live_keys(count: int) -> list[Finding]:
+    return [good(LIVE_KEYS, f"{count} in force")] if count else []
 
 
 async def callbacks(database: Database, clock: Clock) -> list[Finding]:

@@ -11,25 +11,27 @@ the seconds from connection to the last byte of an answer (default 300). The pro
 
 import asyncio
 import base64
+import io
 import json
 import math
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 from PIL import Image, ImageOps
 
 from tessera.domain.errors import Ambiguous, ConfigError, Failed, ProviderError, Rejected, Unavailable
-from tessera.domain.task import Reason
+from tessera.domain.task import ImageRequest, Reason
 from tessera.kit import trace
 from tessera.kit.clock import Clock
 from tessera.kit.cpu import WorkLostError
-from tessera.providers.base import Accepted, Done, InputFile, Job, LocalFile, Manifest, Running
+from tessera.providers.base import Accepted, Done, InputFile, Job, LocalFile, Manifest, Running, asked
 
 if TYPE_CHECKING:
     import httpx2
@@ -98,8 +100,77 @@ MAGIC: tuple[tuple[bytes, bytes, str], ...] = (
     (b"RIFF", b"WEBP", "webp"),
 )
 
-Upload = tuple[str, bytes, str]
-"""A part of a form: file name, bytes, media type."""
+PIECE = 1 << 20
+"""Bytes of an input that one request holds in memory while it is sent."""
+
+
+class TornError(OSError):
+    """An input could not be read to its end, so the request did not leave whole"""
+
+
+class Later(io.RawIOBase):
+    """A file that is opened when its turn to be sent comes, and closed at its end.
+
+    A request waits for minutes for its answer, and thousands may wait: what was sent must hold no file open meanwhile.
+    Whoever asks how long it is gets the size that was judged; one that was cut since ends the request.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        super().__init__()
+        self._path = path
+        self._size = size
+        self._at = 0
+        self._file: BinaryIO | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._shut()
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """The next ``size`` bytes; all that are left for a negative one. Empty at the end. Raises TornError."""
+        left = self._size - self._at
+        wanted = left if size < 0 else min(size, left)
+        if wanted <= 0:
+            return b""
+        try:
+            piece = self._opened().read(wanted)
+        except OSError as error:
+            raise TornError(type(error).__name__) from error
+        if len(piece) < wanted:
+            raise TornError("shorter than it was")
+        self._at += len(piece)
+        if self._at == self._size:
+            self._shut()
+        return piece
+
+    def close(self) -> None:
+        self._shut()
+        super().close()
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._file = self._path.open("rb")
+            self._file.seek(self._at)
+        return self._file
+
+    def _shut(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+Upload = tuple[str, Later, str]
+"""A part of a form: file name, content, media type."""
 
 
 class Cpu(Protocol):
@@ -190,12 +261,40 @@ def _only_our_headers(key: str) -> "Callable[[httpx2.Request], Awaitable[None]]"
     """A last look at each request: the SDK adds headers from the environment and about this machine."""
 
     async def strip(request: "httpx2.Request") -> None:
+        _send_beside(request)
         for name in [name for name in request.headers if name.lower() not in KEPT_HEADERS]:
             del request.headers[name]
         request.headers["Authorization"] = f"Bearer {key}"
         request.headers.update(trace.carrier() or {})
 
     return strip
+
+
+def _send_beside(request: "httpx2.Request") -> None:
+    """Have the files of a form read beside the event loop, a piece at a time: the library would read them on it."""
+    import httpx2
+
+    form = request.stream
+    if isinstance(form, httpx2.ByteStream) or not isinstance(form, httpx2.SyncByteStream):
+        return
+    chunks: Iterator[bytes] = iter(form)
+
+    class Beside(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            while piece := await asyncio.to_thread(_piece, chunks):
+                yield piece
+
+    request.stream = Beside()
+
+
+def _piece(chunks: Iterator[bytes]) -> bytes:
+    """The next chunks as one, about ``PIECE`` bytes; empty at the end."""
+    piece = bytearray()
+    for chunk in chunks:
+        piece += chunk
+        if len(piece) >= PIECE:
+            break
+    return bytes(piece)
 
 
 def _key(environ: Mapping[str, str]) -> str:
@@ -314,9 +413,12 @@ class OpenAIImages:
             if order.mask is not None:
                 words["mask"] = order.mask
         post = images.edit if order.images else images.generate
-        async with asyncio.timeout(CONNECT + self._timeout), post(**words) as response:
-            await _save(response.iter_bytes(1 << 20), body)
-            request_id = response.headers.get("x-request-id")
+        with ExitStack() as sending:
+            for _, content, _ in (*order.images, *([order.mask] if order.mask else [])):
+                sending.callback(content.close)
+            async with asyncio.timeout(CONNECT + self._timeout), post(**words) as response:
+                await _save(response.iter_bytes(1 << 20), body)
+                request_id = response.headers.get("x-request-id")
         answer: Answer = await self._cpu.run(unpack, body, order.count)
         await asyncio.to_thread(body.unlink)
         facts: dict[str, str | int | float] = {"model": job.model, **answer.usage}
@@ -333,6 +435,9 @@ class OpenAIImages:
             return self._verdict(error)
         cause = error.__cause__ if isinstance(error, APIConnectionError) else error
         detail = {"error": type(error).__name__, "cause": type(cause).__name__}
+        if isinstance(cause, TornError):
+            # Its length was announced: nobody takes a request of which a part is missing.
+            return Unavailable("The input files could not be read to their end; nothing whole was sent", detail=detail)
         unsent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
         if isinstance(cause, unsent):
             return Unavailable("OpenAI could not be reached", detail=detail)
@@ -371,7 +476,7 @@ class OpenAIImages:
 
 def _terms(job: Job) -> tuple[str, str]:
     """Prompt and size. Raises Rejected where one of their limits is broken; another provider may have others."""
-    request = job.request
+    request = asked(job, ImageRequest)
     prompt = request.prompt if request.prompt.strip() else NEUTRAL
     if prompt is NEUTRAL and not job.images:
         _refuse("A prompt or an image is needed")
@@ -397,7 +502,7 @@ async def _upload(path: Path, kind: tuple[str, str], label: str, limit: int) -> 
     if size >= limit:
         _refuse(f"{label} has {size:,} bytes as it would be sent; OpenAI takes less than {limit:,}")
     stem = label.lower().removeprefix("the ").replace(" ", "-")
-    return f"{stem}.{suffix}", await asyncio.to_thread(path.read_bytes), media_type
+    return f"{stem}.{suffix}", Later(path, size), media_type
 
 
 async def _save(chunks: AsyncIterator[bytes], target: Path) -> None:

@@ -46,7 +46,10 @@ def main() -> None:
 
 
 def _run(arguments: argparse.Namespace, folder: Path, console: Console, say: Callable[[str], None]) -> bool:
-    """The torture, and with ``--distributed`` all that belongs to it; answers whether every promise was kept."""
+    """The torture, and with ``--distributed`` all that belongs to it.
+
+    Answers whether every promise was kept. One that nothing has put to the test was not.
+    """
     extra: list[Finding] = []
     if arguments.distributed:
         extra = asyncio.run(distributed.limits(folder / "limits", say))

@@ -101,7 +101,12 @@ class Death:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """The database and the store, read when all was quiet. ``bytes`` maps object keys to SHA-256 of what lies there."""
+    """The database and the store, read when all was quiet.
+
+    ``bytes`` maps the keys of assets to SHA-256 of what lies there. ``lying`` are the keys of everything that lies in
+    the store after a sweep that waits for nobody any more, ``noted`` those that it leaves to a late result. ``ill`` is
+    what a doctor finds, in words.
+    """
 
     tasks: tuple[TaskRow, ...]
     attempts: tuple[AttemptRow, ...]
@@ -112,6 +117,9 @@ class House:
     writes: tuple[Write, ...]
     jobs: tuple[QueueRow, ...]
     bytes: Mapping[str, str]
+    lying: tuple[str, ...]
+    noted: tuple[str, ...]
+    ill: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

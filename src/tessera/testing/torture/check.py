@@ -1,12 +1,14 @@
 """The comparison of the books: one function a promise, each answers what it looked at and every breach, in words."""
 
 import json
+import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tessera.testing.torture.books import FINDABLE, KEYED, Books, Death, Post, Sent
+from tessera.db.audit import DeliveryRow
+from tessera.testing.torture.books import FINDABLE, KEYED, Books, Death, Post, Received, Sent
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled"})
 SHOWN = 20
@@ -27,8 +29,16 @@ class Finding:
     count: int
 
     @property
+    def broken(self) -> bool:
+        return self.count > 0
+
+    @property
+    def untried(self) -> bool:
+        return self.examined == 0 and not self.broken
+
+    @property
     def kept(self) -> bool:
-        return self.count == 0
+        return not self.broken and not self.untried
 
 
 Check = Callable[[Books], tuple[int, Iterator[str]]]
@@ -215,6 +225,37 @@ def stored(books: Books) -> tuple[int, Iterator[str]]:
     return len(succeeded), breaches()
 
 
+@_promise("nothing lies in the store that no row knows of")
+def swept(books: Books) -> tuple[int, Iterator[str]]:
+    known, noted = {asset.key: asset for asset in books.house.assets}, set(books.house.noted)
+
+    def breaches() -> Iterator[str]:
+        for key in books.house.lying:
+            if key not in known and key not in noted:
+                yield f"{key}: bytes without a row"
+            elif key in known and known[key].purged:
+                yield f"{key}: bytes behind a row that calls them purged"
+
+    return len(books.house.lying), breaches()
+
+
+@_promise("the provider of a canceled task is told, wherever its job has an upstream id or can be found by its key")
+def passed_on(books: Books) -> tuple[int, Iterator[str]]:
+    canceled = {task.id for task in books.house.tasks if task.state == "canceled"}
+    received = {attempt.upstream_id for attempt in books.house.attempts}
+    jobs = [
+        job
+        for job in books.upstream.jobs
+        if job.task_id in canceled and (job.id in received or job.provider == FINDABLE)
+    ]
+    return len(jobs), (f"{job.task_id}: {job.id} was never told" for job in jobs if not job.canceled)
+
+
+@_promise("a doctor who only sees the database finds nothing ill")
+def well(books: Books) -> tuple[int, Iterator[str]]:
+    return len(books.house.tasks), iter(books.house.ill)
+
+
 @_promise("every terminal task with a callback URL has a delivered callback or a full row of attempts")
 def told(books: Books) -> tuple[int, Iterator[str]]:
     tasks = [task for task in books.house.tasks if task.callback_url and task.state in TERMINAL]
@@ -234,27 +275,57 @@ def told(books: Books) -> tuple[int, Iterator[str]]:
         for task in tasks:
             if f"task.{task.state}" not in deliveries[task.id]:
                 yield f"{task.id} ({task.state}): its end was never put out for delivery"
+        for task_id, events in deliveries.items():
+            for event, count in Counter(events).items():
+                if count > 1:
+                    yield f"{task_id}: {event} was put out {count} times"
 
     return len(tasks), breaches()
 
 
 @_promise("every callback is genuine and says what became of its task")
 def told_truly(books: Books) -> tuple[int, Iterator[str]]:
-    events = {row.id: row.event for row in books.house.deliveries}
+    rows = {row.id: row for row in books.house.deliveries}
     states = {task.id: task.state for task in books.house.tasks}
+    revived = _revived(books)
 
     def breaches() -> Iterator[str]:
+        for row in rows.values():
+            final = states.get(row.task_id)
+            late = row.event == "task.failed" and row.task_id in revived
+            if row.event != f"task.{final}" and not late:
+                yield f"{row.id}: {row.event} was told of a task that is {final}"
         for got in books.receiver.received:
+            about = rows.get(got.message_id)
             if not got.genuine:
                 yield f"{got.message_id}: its signature is wrong"
-            if got.message_id not in events:
+            if about is None:
                 yield f"{got.message_id}: no such delivery is on record"
-            elif (got.code == 200) != (events[got.message_id] == "task.succeeded") and states[
-                got.task_id
-            ] != "succeeded":
-                yield f"{got.message_id}: says {got.code} for {events[got.message_id]}"
+            elif got.task_id != about.task_id:
+                yield f"{got.message_id}: names {got.task_id}, and is about {about.task_id}"
+            elif _said(got.code) not in _sayable(about, got, revived):
+                yield f"{got.message_id}: says {got.code} for {about.event}"
 
     return len(books.receiver.received), breaches()
+
+
+def _revived(books: Books) -> dict[str, float]:
+    """When tasks that had failed by their deadline succeeded after all."""
+    return {
+        write.task_id: write.at.timestamp()
+        for write in books.house.writes
+        if (write.state_before, write.state) == ("failed", "succeeded")
+    }
+
+
+def _said(code: int) -> str:
+    return {200: "task.succeeded", 499: "task.canceled"}.get(code, "task.failed")
+
+
+def _sayable(row: DeliveryRow, got: Received, revived: Mapping[str, float]) -> set[str]:
+    """What a callback may say: its own event, or the late success that its task has come to meanwhile."""
+    late = row.event == "task.failed" and got.at >= revived.get(row.task_id, math.inf)
+    return {row.event, "task.succeeded"} if late else {row.event}
 
 
 @_promise("whoever lost a claim changes nothing any more; what is over stays over")
@@ -285,14 +356,17 @@ def emptied(books: Books) -> tuple[int, Iterator[str]]:
 def taken_over_in_time(books: Books) -> tuple[int, Iterator[str]]:
     times = takeovers(books)
     return len(times), (
-        f"{job}: {seconds:.1f} s, allowed are {books.lease:g} s" for job, seconds in times if seconds > books.lease
+        f"{job}: {'never' if seconds == math.inf else f'{seconds:.1f} s'}, allowed are {books.lease:g} s"
+        for job, seconds in times
+        if seconds > books.lease
     )
 
 
 def takeovers(books: Books) -> list[tuple[str, float]]:
     """For each job that was in the hands of a process when it died: seconds until another one asked after it.
 
-    Where one that had claimed it meanwhile died, too, the time is counted from that death.
+    Where one that had claimed it meanwhile died, too, the time is counted from that death. A task that came to its end
+    first needs nobody any more; one that neither was asked after nor ended was never taken over (infinity).
     """
     tasks = {job.id: job.task_id for job in books.upstream.jobs}
     polls: dict[str, list[tuple[float, str]]] = defaultdict(list)
@@ -300,26 +374,30 @@ def takeovers(books: Books) -> list[tuple[str, float]]:
         polls[poll.job].append((poll.at, poll.worker))
     died = {death.actor: death.at for death in books.deaths}
     claims: dict[str, list[float]] = defaultdict(list)
+    ends: dict[str, float] = {}
     for write in books.house.writes:
         if write.epoch > write.epoch_before and write.actor in died:
             claims[write.task_id].append(died[write.actor])
+        if write.state in TERMINAL:
+            ends.setdefault(write.task_id, write.at.timestamp())
     times = []
     for death in books.deaths:
         for job, asked in polls.items():
-            following = _next_poll(asked, death)
-            if following is not None:
-                between = [at for at in claims[tasks.get(job, "")] if death.at < at < following]
-                times.append((job, following - max([death.at, *between])))
+            task_id = tasks.get(job, "")
+            ended = ends.get(task_id, math.inf)
+            if ended <= death.at or not _held(asked, death):
+                continue
+            following = min([ended, *(at for at, worker in asked if worker != death.actor and at > death.at)])
+            between = [at for at in claims[task_id] if death.at < at < following]
+            times.append((job, following - max([death.at, *between])))
     return times
 
 
-def _next_poll(asked: Sequence[tuple[float, str]], death: Death) -> float | None:
-    """When another one asked after a job that was in the hands of this process; None where it was not, or nobody did.
-
-    Nobody had to where the dead one had the answer already.
-    """
+def _held(asked: Sequence[tuple[float, str]], death: Death) -> bool:
+    """Whether a job was in the hands of this process when it died: it was the last to ask, and not long before."""
     mine = [at for at, worker in asked if worker == death.actor]
-    others = [at for at, worker in asked if worker != death.actor]
-    if not mine or death.at - mine[-1] > RECENT or any(mine[-1] < at <= death.at for at in others):
-        return None
-    return next((at for at in others if at > death.at), None)
+    return (
+        bool(mine)
+        and death.at - mine[-1] <= RECENT
+        and not any(mine[-1] < at <= death.at for at, worker in asked if worker != death.actor)
+    )

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -22,12 +23,14 @@ import msgspec
 from tessera import config, wiring
 from tessera.config import Config
 from tessera.db import audit
+from tessera.db import ledger as db_ledger
 from tessera.db.connection import Database
 from tessera.db.migrate import Queue, migrate
 from tessera.db.standalone import HOST, Standalone
 from tessera.domain.errors import NotFound
 from tessera.domain.task import Mode
 from tessera.engine import queue
+from tessera.engine.retention import ORPHANS
 from tessera.testing import s3_server
 from tessera.testing.s3_server import S3Server
 from tessera.testing.torture.books import Books, House, ReceiverBook, UpstreamBook
@@ -41,6 +44,9 @@ API_KEY = "tsk_live_torture_torture_torture"
 SECRET = "whsec_dG9ydHVyZXRvcnR1cmV0b3J0dXJldG9ydHVyZQ=="
 SCHEDULE = ("200ms", "400ms", "800ms", "1500ms")
 CREDITS = 1_000_000_000
+
+TOMORROW = ORPHANS + timedelta(hours=1)
+"""From now: by then a sweep takes what nobody wrote a row for."""
 
 WORKER_PLACES = (
     "run.claimed",
@@ -227,6 +233,13 @@ class Settings:
 
     def config(self) -> Config:
         return config.load(self.environ(1))
+
+    @property
+    def objects(self) -> Path:
+        """The folder in which the store, of either kind, keeps its objects under their keys."""
+        if self.bucket is None:
+            return self.folder / "data" / "files"
+        return self.folder / "s3" / "objects" / self.bucket.bucket
 
 
 def _lay_out(
@@ -444,7 +457,10 @@ async def _fetch(ground: Field, child: Child, kind: type[B]) -> B:
 async def _house(ground: Field) -> House:
     database = ground.database
     assets = await audit.assets(database)
-    lies = await _bytes(ground, [asset.key for asset in assets])
+    lies, lying = await _store(ground, [asset.key for asset in assets])
+    now = datetime.now(UTC)
+    ill = [*await db_ledger.anomalies(database), *await audit.holds(database)]
+    ill += await audit.attempts_open(database, now + audit.FORGOTTEN)
     return House(
         tasks=await audit.tasks(database),
         attempts=await audit.attempts(database),
@@ -455,20 +471,35 @@ async def _house(ground: Field) -> House:
         writes=await audit.writes(database),
         jobs=await audit.jobs(database),
         bytes=lies,
+        lying=lying,
+        noted=await audit.noted(database),
+        ill=tuple(ill),
     )
 
 
-async def _bytes(ground: Field, keys: list[str]) -> dict[str, str]:
-    """SHA-256 of what really lies under these keys, as the gateway itself would read it."""
+async def _store(ground: Field, keys: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """SHA-256 of what really lies under these keys, as the gateway itself would read it; and all that lies there.
+
+    The gateway is asked on the next day, so that a last sweep takes what a crash has left without a row.
+    """
     found = {}
-    async with wiring.House(ground.settings.config(), work=False, environ={}, provided={}) as house:
+    async with wiring.House(
+        ground.settings.config(), work=False, environ={}, provided={}, now=lambda: datetime.now(UTC) + TOMORROW
+    ) as house:
+        await house.retention.sweep()
         for key in keys:
             digest = hashlib.sha256()
             with suppress(NotFound):
                 async for chunk in house.store.read(key):
                     digest.update(chunk)
                 found[key] = digest.hexdigest()
-    return found
+    return found, await asyncio.to_thread(_listed, ground.settings.objects)
+
+
+def _listed(folder: Path) -> tuple[str, ...]:
+    """The keys of all objects in a store's folder. What a store stages there before it has a key begins with a dot."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return tuple(sorted(name.as_posix() for name in names if not name.parts[0].startswith(".")))
 
 
 def _faults(ground: Field) -> Counter[str]:

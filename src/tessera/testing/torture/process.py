@@ -130,15 +130,7 @@ class _Server(uvicorn.Server):
 
 async def _api(house: House, settings: Config) -> None:
     with socket.create_server((HOST, settings.port), backlog=2048) as listener:
-        options = uvicorn.Config(
-            app.build(house),
-            port=settings.port,
-            http="httptools",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=2,
-        )
+        options = app.server(house, port=settings.port, timeout_graceful_shutdown=2)
         await _Server(options).serve([listener])
 
 

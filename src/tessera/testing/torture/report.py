@@ -1,5 +1,6 @@
 """What a run tells: a summary for people, and the same as JSON."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from tessera.testing.torture.harness import Outcome, facts
 
 
 def times(outcome: Outcome) -> dict[str, float]:
-    """Take-over times in seconds: how many, median, longest."""
-    found = sorted(seconds for _, seconds in takeovers(outcome.books))
+    """Take-over times in seconds: how many, median, longest. What never happened has no time; it is a breach."""
+    found = sorted(seconds for _, seconds in takeovers(outcome.books) if seconds != math.inf)
     if not found:
         return {"count": 0}
     return {"count": len(found), "median": statistics.median(found), "longest": found[-1]}
@@ -56,9 +57,14 @@ def _events(outcome: Outcome) -> Table:
 def _promises(findings: Sequence[Finding]) -> Table:
     table = Table("promise", "cases", "", title="what it kept", title_justify="left")
     for finding in findings:
-        verdict = "[green]kept[/]" if finding.kept else f"[red]BROKEN {finding.count}[/]"
-        table.add_row(finding.promise, str(finding.examined), verdict)
+        table.add_row(finding.promise, str(finding.examined), _verdict(finding))
     return table
+
+
+def _verdict(finding: Finding) -> str:
+    if finding.broken:
+        return f"[red]BROKEN {finding.count}[/]"
+    return "[red]NOT EXAMINED[/]" if finding.untried else "[green]kept[/]"
 
 
 def write(path: Path, outcome: Outcome, findings: Sequence[Finding]) -> None:
@@ -68,7 +74,14 @@ def write(path: Path, outcome: Outcome, findings: Sequence[Finding]) -> None:
         "provider": outcome.books.upstream.chaos,
         "receiver": outcome.books.receiver.chaos,
         "promises": [
-            {"name": f.name, "promise": f.promise, "examined": f.examined, "kept": f.kept, "breaches": f.breaches}
+            {
+                "name": f.name,
+                "promise": f.promise,
+                "examined": f.examined,
+                "kept": f.kept,
+                "count": f.count,
+                "breaches": f.breaches,
+            }
             for f in findings
         ],
         "takeover": times(outcome),
