@@ -2,6 +2,7 @@
 
 PYTHON ?=
 ARGS   ?=
+EXTRAS ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(shell command -v uv 2>/dev/null)
@@ -18,13 +19,14 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test torture torture-distributed lint bench lock docs clean
+.PHONY: help setup demo serve test torture torture-distributed upgrade-check lint bench bench-backlog lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup: $(RUNTIME) ## Install Tessera and its locked dependencies into .venv
-	@echo "Ready: $(BIN)/tessera"
+setup: $(RUNTIME) ## Install Tessera and its locked dependencies into .venv (EXTRAS=openai,otel adds optional ones)
+	@$(if $(EXTRAS),$(install_extras))
+	@echo "Ready: $(BIN)/tessera$(if $(EXTRAS), with $(EXTRAS))"
 
 demo: $(RUNTIME) ## Start a gateway, make a picture with it, show every step
 	@$(BIN)/tessera demo $(ARGS)
@@ -41,6 +43,9 @@ torture: $(DEV) ## Kill it, stop it, starve it for three minutes; see if it kept
 torture-distributed: $(DEV) ## The same with two APIs, three workers, PostgreSQL over TCP and a bucket
 	@$(BIN)/python -m tessera.testing.torture --distributed --tasks 250 --minutes 2 $(ARGS)
 
+upgrade-check: $(DEV) ## Upgrade the database of an earlier program while it works (ARGS=REF names one)
+	@$(BIN)/python -m tessera.testing.upgrade $(ARGS)
+
 lint: $(DEV) ## Check style, format and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -49,20 +54,29 @@ lint: $(DEV) ## Check style, format and types
 bench: $(DEV) ## Measure the gateway on this machine
 	@$(BIN)/python -m bench $(ARGS)
 
+bench-backlog: $(DEV) ## Measure 10,000 tasks in flight, and 100,000 more that wait
+	@$(BIN)/python -m bench.backlog $(ARGS)
+
 docs: $(RUNTIME) ## Write the pages that are made from the code
 	@$(BIN)/python -c 'from tessera import config; print(config.reference(), end="")' > docs/settings.md
 
 # The wider set is solved first: a test may run on nothing else than what an operator runs on.
 lock: ## Renew the lock files from pyproject.toml (ARGS=--upgrade moves to the newest versions)
 	@test -n "$(UV)" || { echo "make lock needs uv on PATH: https://docs.astral.sh/uv" >&2; exit 1; }
-	@$(COMPILE) --group build --group dev --extra openai --extra otel --output-file requirements-dev.lock
-	@$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements.lock
+	@$(COMPILE) --group build --group dev --extra media --extra openai --extra otel --output-file requirements-dev.lock
+	@$(COMPILE) --group build --extra media --constraint requirements-dev.lock --output-file requirements.lock
 
 COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(ARGS)
 
 clean: ## Remove .venv and the caches; data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find src tests bench -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# The wider lock knows the versions of all extras; as constraints its lines must come without their hashes.
+define install_extras
+sed -n 's/^\([A-Za-z0-9][^ ]*==[^ ]*\).*/\1/p' requirements-dev.lock > $(VENV)/.pins && \
+  $(INSTALL) --no-build-isolation --constraint $(VENV)/.pins --editable '.[$(EXTRAS)]'
+endef
 
 # The interpreter: the one named by PYTHON, or the first that is new enough. Asking it to run matters, because a
 # version manager's shim may stand on PATH for a Python that is not there. Without uv it must bring venv and pip.

@@ -1,6 +1,6 @@
 """Measure the gateway on this machine, beside a bare handler in the same run, and hold it against its promises.
 
-``python -m bench`` takes about two minutes and a half, ``python -m bench --quick`` half a minute.
+``python -m bench`` takes about three minutes and a half, ``python -m bench --quick`` three quarters of a minute.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from bench import machine, report, rows
+from bench import machine, report, rows, size
 from bench.load import HOST, ROOT, Outcome
 from bench.server import free_port, serving
 from bench.walk import Walked, walk
@@ -51,12 +51,17 @@ def _run(folder: Path, pace: rows.Pace) -> None:
         console.print("whole tasks, one at a time ...", style="dim")
         walked = _walk(environ, key, folder / "notes", pace)
         measured, single = _load(environ, rows.requests(walked.files, key), postmaster, pace, console)
+        console.print("a large file ...", style="dim")
+        with serving(GATEWAY, int(environ["TESSERA_PORT"]), environ) as gateway:
+            served = size.files(gateway, key, folder, rounds=pace.rounds, seconds=pace.seconds)
     finally:
         database.stop()
+    console.print("starts ...", style="dim")
+    started = size.starts(environ, rounds=pace.rounds)
     facts["seconds"] = round(time.monotonic() - began, 1)
-    found = report.lines(measured, single, walked)
+    found = [*report.lines(measured, single, walked), *report.size_lines(served, started)]
     report.show(console, measured, found, facts)
-    report.write(RESULTS, facts, pace, measured, single, walked, found)
+    report.write(RESULTS, {**facts, "files": served, "starts": started}, pace, measured, single, walked, found)
     console.print(f"every round: {RESULTS.relative_to(ROOT)}")
 
 

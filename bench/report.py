@@ -12,6 +12,7 @@ from rich.table import Table
 
 from bench.load import Outcome
 from bench.rows import Pace, Row, middle
+from bench.size import Files, Starts
 from bench.walk import Walked
 
 SUBMITS = 3000.0
@@ -22,6 +23,9 @@ NOTES = (
     "submit: durable when answered (synchronous_commit={synchronous_commit}, fsync={fsync}; the disk took "
     "{fdatasync_ms} ms to keep 8 kB). The gateway runs without a worker: jobs stay in the queue, and only accepting is "
     "measured.",
+    "a file of 100 MB: an upload, fetched over four connections from the local store; the bare file server is "
+    "Starlette's FileResponse in a process of its own. Ready: from the start of `tessera serve`, embedded PostgreSQL "
+    "included, to its first answer; memory is that of its Python process after some seconds without work.",
     "called, callback: whole tasks one at a time on an idle gateway with its worker; from the request's first byte to "
     "the call of the provider, and from the provider's answer (a file, still to be stored) to the callback's arrival.",
 )
@@ -42,23 +46,33 @@ def lines(rows: Sequence[Row], single: Sequence[Outcome], walked: Walked) -> lis
     by_name = {row.name: row for row in rows}
     submits = [each.outcome for each in by_name["submit"].gateway]
     found = [
-        _line("durable submits", SUBMITS, middle(submits, "rate"), "/s", least=True),
-        _line("submit, p99", 50, middle(submits, "p99"), " ms"),
-        _line("submit / bare handler, aim", 20, 100 * median(by_name["submit"].ratios), " %", least=True),
+        line("durable submits", SUBMITS, middle(submits, "rate"), "/s", least=True),
+        line("submit, p99", 50, middle(submits, "p99"), " ms"),
+        line("submit / bare handler, aim", 20, 100 * median(by_name["submit"].ratios), " %", least=True),
     ]
     for name in ("record-info", "download-url"):
         ratio = 100 * median(by_name[name].ratios)
-        found.append(_line(f"{name} / bare handler", 25, ratio, " %", least=True))
-    found.append(_line("one submit at a time, p50", 3, middle(single, "p50"), " ms"))
-    found.append(_line("submit to provider called, p50", 20, walked.called.p50, " ms"))
-    found.append(_line("done to callback, p50", 50, walked.told.p50, " ms"))
+        found.append(line(f"{name} / bare handler", 25, ratio, " %", least=True))
+    found.append(line("one submit at a time, p50", 3, middle(single, "p50"), " ms"))
+    found.append(line("submit to provider called, p50", 20, walked.called.p50, " ms"))
+    found.append(line("done to callback, p50", 50, walked.told.p50, " ms"))
     return found
 
 
-def _line(measure: str, target: float, value: float, unit: str, *, least: bool = False) -> Line:
+def size_lines(files: Files, starts: Starts) -> list[Line]:
+    whole, ranges = files.ratios
+    return [
+        line("a file of 100 MB / bare file server", 50, 100 * whole, " %", least=True),
+        line("its ranges of 8 MB / bare file server", 50, 100 * ranges, " %", least=True),
+        line("start to ready, existing data", 1.5, median(starts.ready), " s"),
+        line("memory of the idle gateway", 150, starts.memory / 1e6, " MB"),
+    ]
+
+
+def line(measure: str, target: float, value: float, unit: str, *, least: bool = False) -> Line:
     return Line(
         measure=measure,
-        target=f"{'≥' if least else '≤'} {target:,.0f}{unit}",
+        target=f"{'≥' if least else '≤'} {target:,g}{unit}",
         seen=f"{value:,.0f}{unit}" if value >= 100 else f"{value:.1f}{unit}",
         value=round(value, 3),
         met=value >= target if least else value <= target,
@@ -67,9 +81,9 @@ def _line(measure: str, target: float, value: float, unit: str, *, least: bool =
 
 def show(console: Console, rows: Sequence[Row], found: Sequence[Line], facts: dict[str, Any]) -> None:
     durability, machine = facts["durability"], facts["machine"]
-    console.print(_table("Under load, medians of the rounds", HEADS, [_cells(row) for row in rows]))
-    judged = [(line.measure, line.target, line.seen, _mark(line)) for line in found]
-    console.print(_table("Promises", ("", "target", "seen", ""), judged))
+    console.print(table("Under load, medians of the rounds", HEADS, [_cells(row) for row in rows]))
+    judged = [(each.measure, each.target, each.seen, mark(each)) for each in found]
+    console.print(table("Promises", ("", "target", "seen", ""), judged))
     for note in NOTES:
         text = note.format(connections=rows[0].connections, fdatasync_ms=machine["fdatasync_ms"], **durability)
         console.print(text, style="dim", highlight=False)
@@ -80,16 +94,16 @@ def show(console: Console, rows: Sequence[Row], found: Sequence[Line], facts: di
 HEADS = ("", "gateway/s", "p50 ms", "p99 ms", "bare/s", "ratio (range)", "cpu µs", "bare")
 
 
-def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    made = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for place, head in enumerate(heads):
-        table.add_column(head, justify="right" if place else "left", no_wrap=True)
+        made.add_column(head, justify="right" if place else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
-    return table
+        made.add_row(*row)
+    return made
 
 
-def _mark(line: Line) -> str:
+def mark(line: Line) -> str:
     return "[green]met[/]" if line.met else "[red]missed[/]"
 
 

@@ -84,13 +84,15 @@ def one_by_one(sent: Sequence[bytes], gateway: Server, pace: Pace) -> list[Outco
 
 
 def _round(server: Server, sent: Sequence[bytes], database: psutil.Process, pace: Pace) -> Round:
-    before, stored = server.cpu(), _cpu(database)
+    before, stored = server.cpu(), database_cpu(database)
     outcome = drive(Plan(port=server.port, requests=list(sent), seconds=pace.seconds))
     each = 1e6 / outcome.answers
-    return Round(outcome=outcome, cpu=(server.cpu() - before) * each, database_cpu=(_cpu(database) - stored) * each)
+    return Round(
+        outcome=outcome, cpu=(server.cpu() - before) * each, database_cpu=(database_cpu(database) - stored) * each
+    )
 
 
-def _cpu(server: psutil.Process) -> float:
+def database_cpu(server: psutil.Process) -> float:
     """Processor seconds of PostgreSQL: of its first process, of its sessions, and of those that have ended."""
     times = server.cpu_times()
     total = float(times.user + times.system + times.children_user + times.children_system)

@@ -34,9 +34,8 @@ async def pick(built: PgQueuer, timeout: timedelta) -> list[Job]:
     from pgqueuer.ports.repository import EntrypointExecutionParameter
     from pgqueuer.types import QueueEntrypoint
 
-    return await built.qm.queries.dequeue(
-        10, {QueueEntrypoint("task"): EntrypointExecutionParameter(0)}, built.qm.queue_manager_id, None, timeout
-    )
+    both = {QueueEntrypoint(kind): EntrypointExecutionParameter(0) for kind in ("task", "task-test")}
+    return await built.qm.queries.dequeue(10, both, built.qm.queue_manager_id, None, timeout)
 
 
 async def statuses(database: Database) -> list[str]:

@@ -80,7 +80,7 @@ async def test_the_queue_is_seen_as_it_is(open_gateway: OpenGateway, ticker: Tic
             await gateway.post(GENERATE, {"prompt": "x", "size": "1:1"})
             ticker.advance(10)
         found = await scrape(gateway)
-    assert found["tessera_queue_jobs"] == {("task", "queued"): 3}
+    assert found["tessera_queue_jobs"] == {("task-test", "queued"): 3}
     assert found["tessera_tasks_open"] == {("waiting",): 3, ("running",): 0}
     assert found["tessera_tasks_oldest_waiting_seconds"] == {(): 30}
     assert found["tessera_deliveries_pending"] == {(): 0}

@@ -4,6 +4,8 @@ The library ends, repeats and keeps alive whatever job it is told of, drops one 
 database goes away it waits for all its jobs before it says so. None of that may happen to a paid task:
 
 - only the holder of a job ends it, puts it back or renews its lease (``db/journal``);
+- the leases of all jobs that a queue holds are renewed together (``keep``), not by a timer for each of thousands;
+- a process that is behind with what it holds takes nothing more until it has caught up;
 - only a job that was done leaves the queue; one that could not even be put back is taken over when its lease is over;
 - ``PgQueuer.shutdown`` is set at the first sign of a lost database, so that the worker can begin anew at once, while
   the jobs that are held already go on.
@@ -20,8 +22,9 @@ from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgPoolDriver
 from pgqueuer.models import Job, TracebackRecord
 from pgqueuer.ports.driver import NotifyCallback
+from pgqueuer.ports.repository import EntrypointExecutionParameter
 from pgqueuer.queries import Queries
-from pgqueuer.types import JOB_STATUS, HealthCheckId, JobId
+from pgqueuer.types import JOB_STATUS, HealthCheckId, JobId, QueueEntrypoint, QueueManagerId
 
 from tessera.db import journal
 from tessera.db.connection import Database
@@ -29,14 +32,48 @@ from tessera.db.connection import Database
 log = structlog.get_logger(__name__)
 
 
-def build(database: Database) -> PgQueuer:
-    """A queue without entrypoints yet; it runs once."""
+OFF = timedelta(days=1)
+"""The library's own heartbeat, a timer for each job, is told to beat so seldom that it never does."""
+
+GROUP = 1000
+"""Leases that are renewed by one statement."""
+
+BEHIND = 0.02
+"""A turn of the event loop that takes so many seconds means that its work is more than it can do at once."""
+
+BREATH, BREATHS = 0.05, 20
+"""Seconds that are waited then, and how often at the most: even a busy process goes on, slowly."""
+
+
+def build(database: Database, lease: timedelta | None = None) -> PgQueuer:
+    """A queue without entrypoints yet; it runs once.
+
+    It takes over the jobs of a process that was silent for ``lease``, where that is given: the library's own time-out
+    is ``OFF`` then.
+    """
     driver = _Driver(database)
-    queries = _Leased(driver, database)
+    queries = _Leased(driver, database, lease)
     built = PgQueuer(connection=driver, queries=queries)
     driver.lost = built.shutdown.set
     queries.holder = built.qm.queue_manager_id
     return built
+
+
+async def keep(queue: PgQueuer, lease: timedelta) -> None:
+    """Renew the leases of the jobs that this queue holds, until canceled. A round that fails is soon made again."""
+    while True:
+        try:
+            await _beat(queue)
+            await asyncio.sleep(lease.total_seconds() / 3)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the jobs go on and need their leases
+            log.warning("leases not renewed, trying again", kind=type(error).__name__, error=str(error))
+            await asyncio.sleep(lease.total_seconds() / 10)
+
+
+async def _beat(queue: PgQueuer) -> None:
+    held = list(queue.qm.job_context)
+    for start in range(0, len(held), GROUP):
+        await queue.qm.queries.update_heartbeat(held[start : start + GROUP])
 
 
 def hang_up(queue: PgQueuer) -> None:
@@ -89,11 +126,24 @@ class _Driver(AsyncpgPoolDriver):
 class _Leased(Queries):
     """The library's queries; ``holder`` is the queue that asks."""
 
-    def __init__(self, driver: _Driver, database: Database) -> None:
+    def __init__(self, driver: _Driver, database: Database, lease: timedelta | None) -> None:
         super().__init__(driver)
+        self._lease = lease
         self._database = database
         self._ear = driver
         self.holder: UUID | None = None
+
+    async def dequeue(
+        self,
+        batch_size: int,
+        entrypoints: dict[QueueEntrypoint, EntrypointExecutionParameter],
+        queue_manager_id: QueueManagerId,
+        global_concurrency_limit: int | None,
+        heartbeat_timeout: timedelta,
+    ) -> list[Job]:
+        await _caught_up()
+        lease = self._lease or heartbeat_timeout
+        return await super().dequeue(batch_size, entrypoints, queue_manager_id, global_concurrency_limit, lease)
 
     async def notify_health_check(self, health_check_event_id: HealthCheckId) -> None:
         # The library probes its listener before it has begun to listen; it would miss the answer, and give up for it.
@@ -115,3 +165,14 @@ class _Leased(Queries):
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
         if self.holder is not None:
             await journal.beat(self._database, list(set(job_ids)), self.holder)
+
+
+async def _caught_up() -> None:
+    """Wait while the event loop is behind: what a full process takes on top delays what it holds already."""
+    loop = asyncio.get_running_loop()
+    for _ in range(BREATHS):
+        began = loop.time()
+        await asyncio.sleep(0)
+        if loop.time() - began < BEHIND:
+            return
+        await asyncio.sleep(BREATH)

@@ -10,8 +10,8 @@ from pgqueuer.queries import Queries
 from tessera.db.connection import Connection
 from tessera.kit import trace
 
-Kind = Literal["task", "callback", "cancel"]
-"""What a job is about; its payload is the id of a task or of a delivery."""
+Kind = Literal["task", "task-test", "callback", "cancel"]
+"""What a job is about; its payload is the id of a task or of a delivery. A test key's task is a ``task-test``."""
 
 
 VERSION = version("pgqueuer")

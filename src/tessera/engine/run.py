@@ -7,29 +7,29 @@ ends a task for its caller; the walk goes on, and a late success is still stored
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
-from tessera.db import attempts, tasks
+from tessera.db import assets, attempts, tasks
 from tessera.db.connection import Database
-from tessera.domain.asset import Asset
 from tessera.domain.errors import InputError, NoProvider, ProviderError, Unavailable
 from tessera.domain.task import Attempt, AttemptState, Failure, Reason, State, Task
 from tessera.engine import faults
 from tessera.engine.finish import Finish
-from tessera.engine.inputs import Gathered, Inputs
+from tessera.engine.inputs import Inputs
 from tessera.engine.insist import insist
 from tessera.engine.keep import Keep
 from tessera.engine.routes import Hop, Routes
-from tessera.engine.step import UNKNOWN, HandBack, LostClaim, Steps, Verdict, patiently
+from tessera.engine.step import UNKNOWN, HandBack, LostClaim, Steps, Verdict
 from tessera.kit.backoff import grow
+from tessera.kit.bell import Alarm
 from tessera.kit.clock import Clock
-from tessera.providers.base import Done, Job
+from tessera.providers.base import Done, Job, Running
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +52,41 @@ class Position:
     number: int
     resume: Attempt | None
     tries: int = 0
+
+
+class Stages:
+    """What an attempt has made on its way: stored, recorded and told, each stage once."""
+
+    def __init__(self, task: Task, attempt: Attempt, job: Job, keep: Keep, finish: Finish) -> None:
+        self._task = task
+        self._attempt = attempt
+        self._folder = job.workdir
+        self._keep = keep
+        self._finish = finish
+        self._stage = job.stage
+        self.kept = job.kept
+        """How many outputs of this attempt are stored."""
+
+    async def __call__(self, made: Running) -> int:
+        """Answers how many outputs are stored by now. Raises Verdict and LostClaim."""
+        if made.stage == self._stage:
+            return self.kept
+        outputs = await self._keep.all(self._task, made, self._folder, self.kept)
+        told = await insist(
+            lambda: self._finish.advance(self._task, self._attempt, outputs, made, kept=self.kept), "stage"
+        )
+        if told is None:
+            raise LostClaim
+        self._stage = made.stage
+        self.kept += len(outputs) if told else 0
+        return self.kept
+
+    async def succeed(self, done: Done) -> bool:
+        """Store what is not stored yet, and finish. Raises Verdict."""
+        outputs = await self._keep.all(self._task, done, self._folder, self.kept)
+        return await insist(
+            lambda: self._finish.succeed(self._task, self._attempt, outputs, done, kept=self.kept), "success"
+        )
 
 
 class Run:
@@ -127,9 +162,6 @@ class Run:
         except NoProvider as error:
             await self._refuse(task, Failure(Reason.UNAVAILABLE, str(error)))
 
-    async def _succeed(self, task: Task, attempt: Attempt, outputs: Sequence[Asset], done: Done) -> bool:
-        return await insist(lambda: self._finish.succeed(task, attempt, outputs, done), "success")
-
     async def _fail(self, task: Task, attempt: Attempt, verdict: Verdict) -> bool:
         return await insist(
             lambda: self._finish.fail(task, attempt, verdict.state, verdict.failure, verdict.cause), "failure"
@@ -153,15 +185,17 @@ class Run:
             if last is None or last.state not in OPEN:
                 raise
             # The provider may have its own copy since it took the job: an input that is gone by now must not end it.
-            gathered, complete = Gathered(images=(), mask=None), False
+            gathered, complete = (), False
         job = Job(
             task_id=task.id,
             idempotency_key="",
             model="",
             request=task.request,
             workdir=folder,
-            images=gathered.images,
-            mask=gathered.mask,
+            operation=task.operation,
+            files=gathered,
+            stage=task.stage,
+            kept=await assets.count(self._database, task.id) if task.stage is not None else 0,
         )
         return job, complete
 
@@ -175,9 +209,12 @@ class Run:
             try:
                 if hop is None:
                     raise self._gone(task, attempt)
-                done = await self._steps.carry_out(task, hop, attempt, blank, resumed=resumed, complete=complete)
-                outputs = await self._keep.all(task, done, blank.workdir)
-                await self._ended(task, await self._succeed(task, attempt, outputs, done))
+                job = blank if resumed else replace(blank, stage=None, kept=0)
+                stages = Stages(task, attempt, job, self._keep, self._finish)
+                done = await self._steps.carry_out(
+                    task, hop, attempt, job, reached=stages, resumed=resumed, complete=complete
+                )
+                await self._ended(task, await stages.succeed(done))
                 return
             except Verdict as verdict:
                 wait = _move(position, verdict, len(hops), primary)
@@ -218,25 +255,22 @@ class Run:
     @asynccontextmanager
     async def _deadline(self, task: Task) -> AsyncIterator[None]:
         """While the block runs, end the task for its caller when its time is over."""
-        due = asyncio.Event()
-        timer = asyncio.create_task(self._expire(task, due))
+        left = self._steps.deadline(task) - self._clock()
+        alarm = Alarm(max(0.0, left.total_seconds()), lambda: self._expire(task))
 
         async def settle() -> None:
-            """Past the deadline, have it written. Where the clock jumped, or the machine slept, the timer waits yet."""
+            """Past the deadline, have it written. Where the clock jumped, or the machine slept, the alarm waits yet."""
             if self._steps.over(task):
-                due.set()
-                await asyncio.wait({timer})
+                await alarm.ring()
 
         try:
             await settle()
             yield
         finally:
             await settle()
-            timer.cancel()
+            alarm.cancel()
 
-    async def _expire(self, task: Task, due: asyncio.Event) -> None:
-        left = self._steps.deadline(task) - self._clock()
-        await patiently(due, max(0.0, left.total_seconds()))
+    async def _expire(self, task: Task) -> None:
         try:
             await insist(lambda: self._finish.fail(task, None, AttemptState.FAILED, DEADLINE), "deadline")
         except Exception as error:  # noqa: BLE001 - a timer must not die unheard: the next worker's timer ends the task

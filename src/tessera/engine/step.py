@@ -6,7 +6,7 @@ changes nothing more.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,10 +23,12 @@ from tessera.engine.insist import insist
 from tessera.engine.routes import Hop
 from tessera.kit import trace
 from tessera.kit.backoff import grow
+from tessera.kit.batch import Batch
+from tessera.kit.bell import Bell
 from tessera.kit.clock import Clock
 from tessera.kit.ids import Ids
 from tessera.kit.meter import SILENT, Meter
-from tessera.providers.base import Accepted, Done, Finder, Job
+from tessera.providers.base import Accepted, Done, Finder, Job, Running
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,9 @@ GLANCE = timedelta(seconds=30)
 
 RESENDS = 3
 """Submissions of one attempt whose outcome stayed ambiguous, where sending again is safe."""
+
+LINGER = timedelta(seconds=1)
+"""So long at the least a question waits until the progress that the last one brought is written."""
 
 FRESH = timedelta(milliseconds=500)
 """So long after an intent its claim is not doubted."""
@@ -77,16 +82,10 @@ class Patience:
     resend_ambiguous: bool = False
 
 
-async def patiently(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for the event, so many seconds at the most; answers whether it came."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False
+Reached = Callable[[Running], Awaitable[int]]
+"""Records what a job has made by the stage that it has reached; answers how many of its outputs are stored."""
 
-
-Wait = Callable[[asyncio.Event, float], Awaitable[bool]]
+Wait = Callable[[Bell, float], Awaitable[bool]]
 
 
 class Steps:
@@ -102,7 +101,7 @@ class Steps:
         *,
         clock: Clock,
         ids: Ids,
-        wait: Wait = patiently,
+        wait: Wait = Bell.within,
         meter: Meter = SILENT,
     ) -> None:
         self._database = database
@@ -111,7 +110,9 @@ class Steps:
         self._ids = ids
         self._wait = wait
         self._meter = meter
-        self.draining = asyncio.Event()
+        # Thousands of tasks report their progress: as many as have come meanwhile are written at once.
+        self._progress: Batch[tuple[Task, float], bool] = Batch(self._write_progress, limit=1000)
+        self.draining = Bell()
         self.unrepeatable = 0
         """Submissions under way whose answer comes this once or never."""
 
@@ -149,11 +150,20 @@ class Steps:
             raise LostClaim
 
     async def carry_out(
-        self, task: Task, hop: Hop, attempt: Attempt, blank: Job, *, resumed: bool, complete: bool = True
+        self,
+        task: Task,
+        hop: Hop,
+        attempt: Attempt,
+        blank: Job,
+        *,
+        reached: Reached,
+        resumed: bool,
+        complete: bool = True,
     ) -> Done:
         """Steps 2 and 3: submit, unless there is an upstream id, and poll. Raises Verdict, LostClaim, HandBack.
 
-        A job that is not ``complete`` lacks its inputs: it can be looked up and polled, and never sent.
+        ``reached`` hears of each stage of the job. A job that is not ``complete`` lacks its inputs: it can be looked
+        up and polled, and never sent.
         """
         job = replace(
             blank, idempotency_key=attempt.idempotency_key, model=attempt.model, upstream_id=attempt.upstream_id
@@ -161,9 +171,9 @@ class Steps:
         self._meter.move("in_flight", +1, hop.name)
         try:
             if job.upstream_id is not None:
-                return await self._watch(task, hop, job)
+                return await self._watch(task, hop, job, reached)
             answer = await self._submit(task, hop, attempt, job, ambiguous=resumed, complete=complete)
-            return answer if isinstance(answer, Done) else await self._watch(task, hop, answer)
+            return answer if isinstance(answer, Done) else await self._watch(task, hop, answer, reached)
         except ProviderError as error:
             raise _verdict(error) from error
         finally:
@@ -259,11 +269,11 @@ class Steps:
             async with self._database.transaction() as connection:
                 await queue.put(connection, "cancel", [task.id])
 
-    async def _watch(self, task: Task, hop: Hop, job: Job) -> Done:
+    async def _watch(self, task: Task, hop: Hop, job: Job, reached: Reached) -> Done:
         with trace.span("poll", "client", provider=hop.name, model=hop.model):
-            return await self._poll(task, hop, job)
+            return await self._poll(task, hop, job, reached)
 
-    async def _poll(self, task: Task, hop: Hop, job: Job) -> Done:
+    async def _poll(self, task: Task, hop: Hop, job: Job, reached: Reached) -> Done:
         """Ask in the provider's own rhythm; no answer is no verdict, it only slows the asking down."""
         misses, written, seen = 0, task.progress, self._clock()
         while True:
@@ -280,13 +290,36 @@ class Steps:
                 log.warning("poll unanswered", provider=hop.name, misses=misses, error=str(error))
                 await self._pause_late(task, grow(timedelta(seconds=2), 2, misses - 1, timedelta(minutes=1)))
                 continue
+            answered = self._clock()
             if isinstance(state, Done):
                 return state
+            if state.stage is not None:
+                job = replace(job, stage=state.stage, kept=await reached(state))
             if state.progress is not None and state.progress >= written + 0.01:
                 written = min(state.progress, 0.99)
-                if not await tasks.progress(self._database, task, written):
-                    raise LostClaim
-            await self._pause_late(task, state.again)
+                if await self._note_progress(task, written, max(state.again, LINGER)):
+                    seen = self._clock()
+            # What was written meanwhile must not delay the next question.
+            spent = max(timedelta(0), self._clock() - answered)
+            await self._pause_late(task, max(timedelta(0), state.again - spent))
+
+    async def _note_progress(self, task: Task, value: float, most: timedelta) -> bool:
+        """Write it, and wait so long at the most: a busy database delays no question. Answers whether it was written.
+
+        Raises LostClaim.
+        """
+        step = self._progress.add((task, value))
+        await asyncio.wait({step}, timeout=most.total_seconds())
+        if not step.done():
+            step.cancel()
+            return False
+        if not step.result():
+            raise LostClaim
+        return True
+
+    async def _write_progress(self, steps: Sequence[tuple[Task, float]]) -> list[bool]:
+        still = await tasks.progress_all(self._database, steps)
+        return [task.id in still or await tasks.held(self._database, task) for task, _ in steps]
 
     async def _pause_late(self, task: Task, wait: timedelta) -> None:
         """Wait for the next poll. Past the deadline nobody waits for it: the job goes back, for ever longer."""

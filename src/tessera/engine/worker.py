@@ -44,13 +44,14 @@ SWEEP = "*/10 * * * *"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """``concurrency`` tasks held at the most; a job without a heartbeat for ``heartbeat`` is taken over.
+    """``concurrency`` live tasks and ``test_concurrency`` test tasks held at the most.
 
-    At shutdown steps under way get ``drain`` to end; a submission that was sent, and whose answer comes this once or
-    never, gets ``longest``.
+    A job without a heartbeat for ``heartbeat`` is taken over. At shutdown steps under way get ``drain`` to end; a
+    submission that was sent, and whose answer comes this once or never, gets ``longest``.
     """
 
     concurrency: int
+    test_concurrency: int
     heartbeat: timedelta
     dequeue: timedelta
     drain: timedelta
@@ -101,7 +102,7 @@ class Lane:
                 task.cancel()
 
     async def _run_one(self, draining: asyncio.Task[bool]) -> None:
-        self._queue = queue = lease.build(self._database)
+        self._queue = queue = lease.build(self._database, self._pace.heartbeat)
         self._register(queue)
         running = asyncio.create_task(self._take(queue))
         self._queues.add(running)
@@ -119,16 +120,21 @@ class Lane:
         """Take jobs from the queue until it ends, and hold those that were taken until they are done."""
         # The library wants room for two batches: a worker that shall hold few jobs takes them in small ones.
         batch = max(1, min(self._pace.batch, self._concurrency // 2))
+        keeping = asyncio.create_task(lease.keep(queue, self._pace.heartbeat))
+        # Where nothing is scheduled nobody has to ask every second what is due.
+        run = queue.run if queue.sm.registry else queue.qm.run
         try:
-            await queue.run(
+            await run(
                 dequeue_timeout=self._pace.dequeue,
                 batch_size=batch,
                 max_concurrent_tasks=max(self._concurrency, 2 * batch),
-                heartbeat_timeout=self._pace.heartbeat,
+                heartbeat_timeout=lease.OFF,
                 shutdown_on_listener_failure=True,
             )
         except Exception as error:  # noqa: BLE001 - the worker outlives its database
             log.warning("queue ended", error=str(error), kind=type(error).__name__)
+        finally:
+            keeping.cancel()
 
     async def _rest(self) -> None:
         try:
@@ -162,6 +168,8 @@ class Worker:
         self._held: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._lanes = (
             Lane(database, run.draining, self._tasks, pace, pace.concurrency),
+            # Test tasks have slots of their own: a flood of them, or some that hang, delays nobody's live ones.
+            Lane(database, run.draining, self._tests, pace, pace.test_concurrency),
             # Callbacks and cancels are short, and never wait behind tasks that are long.
             Lane(database, run.draining, self._errands, pace, ERRANDS),
         )
@@ -211,6 +219,9 @@ class Worker:
 
     def _tasks(self, queue: PgQueuer) -> None:
         queue.entrypoint("task", accepts_context=False)(self._task)
+
+    def _tests(self, queue: PgQueuer) -> None:
+        queue.entrypoint("task-test", accepts_context=False)(self._task)
 
     def _errands(self, queue: PgQueuer) -> None:
         queue.entrypoint("callback", accepts_context=False)(self._callback)

@@ -44,13 +44,17 @@ class Batch(Generic[K, V]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: K) -> V:
+        return await self.add(item)
+
+    def add(self, item: K) -> "asyncio.Future[V]":
+        """The same for a caller with something else to do: its answer to come. Who cancels it only does not hear it."""
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._enough is not None and len(self._waiting) >= self._last:
             _open(self._enough)
         if self._busy < self._lanes:
             self._open_lane()
-        return await future
+        return future
 
     def _open_lane(self) -> None:
         # A task starts on the next turn of the loop: whatever this turn still brings joins the same run.
