@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -194,6 +195,7 @@ def test_settings_are_shown_with_their_origin_and_without_secrets(tmp_path: Path
     assert rows["host"] == ("127.0.0.1", "default")
     assert rows["signing_key"] == ("***", "environment")
     plain = tessera(tmp_path, "config", TESSERA_SIGNING_KEY="s3cret" * 8).stdout
+    assert plain.startswith("setting\tvalue\tset by\nhost\t")
     assert "signing_key\t***\tenvironment" in plain
     assert "s3cret" not in plain + done.stdout
 
@@ -379,16 +381,73 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
 
 
 def test_commands_work_where_no_gateway_runs_and_leave_no_database_behind(tmp_path: Path) -> None:
+    done = tessera(tmp_path, "accounts", "create", "berta berg", "--data-dir", "data")
+    assert "There was no gateway's data in data: it was made." in done.stdout
+    assert "keys create --account 'berta berg' --data-dir data" in done.stdout
     made = told(tmp_path, "accounts", "create", "anna")
     assert made["webhook_secret"].startswith("whsec_")
     assert not (tmp_path / "data/postgres/postmaster.pid").exists()
-    assert [account["name"] for account in told(tmp_path, "accounts", "list")] == ["anna"]
+    assert [account["name"] for account in told(tmp_path, "accounts", "list")] == ["berta berg", "anna"]
     shown = told(tmp_path, "accounts", "show", "anna")
     assert shown["credits"] == {"test": 10_000, "live": 0}
     assert shown["webhook_secret"] == "whsec_***"
     rotated = told(tmp_path, "accounts", "rotate-secret", "anna", "--overlap", "1h")
     assert rotated["webhook_secret"] not in (made["webhook_secret"], shown["webhook_secret"])
     assert told(tmp_path, "accounts", "show", "anna", "--secret")["webhook_secret"] == rotated["webhook_secret"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["accounts", "list"],
+        ["accounts", "show", "anna"],
+        ["accounts", "rotate-secret", "anna"],
+        ["keys", "list"],
+        ["keys", "create"],
+        ["keys", "revoke", "key_1"],
+        ["credits", "show", "anna"],
+        ["credits", "grant", "anna", "5"],
+        ["webhooks", "list"],
+        ["webhooks", "show", "msg_1"],
+        ["webhooks", "redeliver", "msg_1"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistyped_folder_does_not_become_a_database(tmp_path: Path, args: list[str]) -> None:
+    line = one_sentence(tessera(tmp_path, *args, "--data-dir", "typo"), 2)
+    assert line.startswith("Error: there is no gateway's data in typo: name its folder with --data-dir")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_mode_nothing_that_may_cost_money_is_touched(office: tuple[Path, str]) -> None:
+    folder, _ = office
+    told(folder, "accounts", "create", "dora")
+    assert told(folder, "keys", "create", "--account", "dora")["mode"] == "test"
+    assert told(folder, "credits", "grant", "dora", "5") == {
+        "account": "dora",
+        "mode": "test",
+        "granted": 5,
+        "balance": 10_005,
+    }
+    assert told(folder, "accounts", "show", "dora")["credits"] == {"test": 10_005, "live": 0}
+
+
+def test_a_piped_table_begins_with_its_heads(office: tuple[Path, str]) -> None:
+    folder, _ = office
+    for args, heads in (
+        (["accounts", "list"], "account name created"),
+        (["webhooks", "list"], "delivery state since account event url"),
+    ):
+        first, *rows = tessera(folder, *args).stdout.splitlines()
+        assert first.split("\t") == heads.split()
+        assert all(row.count("\t") == first.count("\t") for row in rows)
+
+
+def test_a_name_gives_the_terminal_no_orders_and_breaks_no_table(office: tuple[Path, str]) -> None:
+    folder, _ = office
+    key = told(folder, "keys", "create", "--name", "a\tb\x1b[2J")
+    (row,) = (line for line in tessera(folder, "keys", "list").stdout.splitlines() if key["id"] in line)
+    assert row.split("\t")[3] == "a\ufffdb\ufffd[2J"
 
 
 def test_a_new_account_and_key_work_at_once_on_the_running_gateway(office: tuple[Path, str]) -> None:
@@ -430,9 +489,9 @@ def test_the_limits_of_a_key_hold(office: tuple[Path, str]) -> None:
 def test_credits_granted_are_on_the_ledger_and_the_balance_is_its_sum(office: tuple[Path, str]) -> None:
     folder, url = office
     told(folder, "accounts", "create", "clara")
-    assert told(folder, "credits", "grant", "clara", "2.5", "--note", "thank you")["balance"] == 2.5
-    assert told(folder, "credits", "grant", "clara", "-1")["balance"] == 1.5
-    below = tessera(folder, "credits", "grant", "clara", "-2")
+    assert told(folder, "credits", "grant", "clara", "2.5", "--note", "thank you", "--mode", "live")["balance"] == 2.5
+    assert told(folder, "credits", "grant", "clara", "-1", "--mode", "live")["balance"] == 1.5
+    below = tessera(folder, "credits", "grant", "clara", "-2", "--mode", "live")
     assert "below zero" in one_sentence(below, 1)
     (purse,) = told(folder, "credits", "show", "clara", "--mode", "live")["purses"]
     assert (purse["balance"], purse["sum_of_entries"], purse["proven"]) == (1.5, 1.5, True)
@@ -441,7 +500,7 @@ def test_credits_granted_are_on_the_ledger_and_the_balance_is_its_sum(office: tu
     assert ask(url, "/api/v1/chat/credit", key=key)["data"] == 1.5
     plain = tessera(folder, "credits", "show", "clara").stdout
     assert "clara: 1.5 live credits  = sum of 2 entries" in plain
-    assert "clara: 10,000 test credits  = sum of 1 entries" in plain
+    assert "clara: 10,000 test credits  = sum of 1 entry" in plain
 
 
 @pytest.mark.parametrize(
@@ -472,6 +531,7 @@ def test_a_refusal_is_one_sentence(office: tuple[Path, str], args: list[str], wo
         ["credits", "grant", "anna", "0"],
         ["keys", "create", "--cap-hour", "much"],
         ["keys", "create", "--expires", "soon"],
+        ["keys", "create", "--expires", "30"],
         ["keys", "create", "--mode", "both"],
         ["accounts", "rotate-secret", "anna", "--overlap", "often"],
     ],
@@ -501,6 +561,8 @@ def test_the_demo_does_the_main_job_and_leaves_two_pictures(stage: tuple[Path, d
     folder, env = stage
     done = tessera(folder / "work", "demo", **env)
     assert done.returncode == 0, done.stdout + done.stderr
+    (url,) = re.findall(r"result URL: (\S+)", done.stdout)
+    (again,) = re.findall(r"again: tessera (serve --data-dir demo-output/gateway --port [0-9]+) ", done.stdout)
     assert "X-Webhook-Signature: valid" in done.stdout
     assert "webhook-signature: valid; with a changed body: refused" in done.stdout
     assert "= ETag" in done.stdout
@@ -513,6 +575,18 @@ def test_the_demo_does_the_main_job_and_leaves_two_pictures(stage: tuple[Path, d
             sizes.append(picture.size)
     assert sizes == [(768, 768), (1024, 1024)]
     assert not list((folder / "tmp").glob("tessera-demo-*"))
+    (folder / "work/tessera.toml").unlink()
+    with running(folder / "work", *again.split(), "--json"), urlopen(url, timeout=30) as picture:
+        assert picture.read() == (folder / "work/demo-output/harbour-at-night.png").read_bytes()
+
+
+def test_a_demo_can_be_given_on_a_gateway_whose_first_start_is_over(stage: tuple[Path, dict[str, str]]) -> None:
+    folder, env = stage
+    with running(folder, "serve", "--port", "0", "--json", "--data-dir", "work/kept") as gateway:
+        assert gateway.ready["first_start"] is not None, "its keys are shown, and never again"
+    done = told(folder / "work", "demo", "--data-dir", "kept", **env)
+    assert done["data_dir"] == str(folder / "work/kept")
+    assert Path(done["picture"]).is_file()
 
 
 def test_a_demo_that_fails_says_why_and_stops_its_gateway(stage: tuple[Path, dict[str, str]]) -> None:
@@ -527,9 +601,8 @@ def test_a_demo_that_fails_says_why_and_stops_its_gateway(stage: tuple[Path, dic
 def test_a_demo_that_is_interrupted_stops_its_gateway(stage: tuple[Path, dict[str, str]]) -> None:
     folder, env = stage
     with running(folder / "work", "demo", **env) as demo:
-        (pidfile,) = until(
-            "the database", lambda: list((folder / "tmp").glob("tessera-demo-*/data/postgres/postmaster.pid"))
-        )
+        pidfile = folder / "work/demo-output/gateway/postgres/postmaster.pid"
+        until("the database", pidfile.exists)
         lock = pidfile.parents[1] / "serve.lock"
         gateway = int(lock.read_text().split()[1].rstrip(","))
         database = int(pidfile.read_text().split()[0])

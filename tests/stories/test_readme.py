@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,8 @@ import pytest
 from tessera.testing.gateway import Gateway
 
 ROOT = Path(__file__).parents[2]
+SHELL = re.compile(r"```sh\n(?P<text>.*?)```", re.DOTALL)
 BLOCK = re.compile(r"```sh\n(?P<text># 1\. upload.*?)```", re.DOTALL)
-
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the walk-through needs curl")
 
 
 async def shell(command: str, cwd: Path, **variables: str) -> str:
@@ -34,6 +34,7 @@ async def shell(command: str, cwd: Path, **variables: str) -> str:
     return out.decode()
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the walk-through needs curl")
 async def test_the_walk_through_of_the_readme_ends_with_a_picture(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     found = BLOCK.search((ROOT / "README.md").read_text())
@@ -59,3 +60,32 @@ async def test_the_walk_through_of_the_readme_ends_with_a_picture(gateway: Gatew
     given["DIRECT"] = await run(link, lambda data: data)
     await shell(download, tmp_path, **given)
     assert (tmp_path / "winter.png").read_bytes().startswith(b"\x89PNG")
+
+
+def lines() -> list[str]:
+    """Every line of the README's shell blocks, without its comment."""
+    blocks = SHELL.findall((ROOT / "README.md").read_text())
+    return [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+def test_every_command_of_the_readme_can_be_typed_in_a_checkout() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    ours = [line.split() for line in lines() if "tessera" in line.split(" ")[0] or line.startswith("make")]
+    assert len(ours) >= 9
+    for program, *args in ours:
+        assert program in {".venv/bin/tessera", "make"}, "`make setup` installs to .venv and changes no PATH"
+        assert program != "make" or args[0] in targets
+
+
+async def test_the_operators_commands_of_the_readme_run_as_written(gateway: Gateway, tmp_path: Path) -> None:
+    # The doctor would rightly say that a database of tests is not durable.
+    ends = re.compile(r"\.venv/bin/tessera (?!serve|doctor)")
+    commands = [line for line in lines() if ends.match(line)]
+    assert len(commands) >= 5
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    url = gateway.house.config.database_url
+    assert url is not None
+    said = [await shell(command, tmp_path, TESSERA_DATABASE_URL=url) for command in commands]
+    assert any("acme has 1,000 live credits now" in each for each in said)
+    assert any("tsk_live_" in each for each in said)

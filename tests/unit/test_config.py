@@ -68,17 +68,17 @@ def refusal(environ: dict[str, str], toml: Path | None = None, flags: dict[str, 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("250ms", 0.25), ("15s", 15), ("2m", 120), ("3h", 10_800), ("14d", 1_209_600), ("90", 90), (90, 90), (" 5 S ", 5)],
+    [("250ms", 0.25), ("15s", 15), ("2m", 120), ("3h", 10_800), ("14d", 1_209_600), ("90s", 90), (" 5 S ", 5)],
 )
 def test_a_duration_is_a_number_and_a_unit(text: str | int, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "s", "-1s", "1.5h", "1w", "1h30m", "٣s", "1e3", True, None, ["5s"], "9" * 12 + "d"]
+    "text", ["", "s", "-1s", "1.5h", "1w", "1h30m", "٣s", "1e3", True, None, ["5s"], "9" * 12 + "d", "90", 90, "0"]
 )
 def test_what_is_no_duration_is_refused(text: object) -> None:
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match="must "):
         parse_duration(text)
 
 
@@ -220,6 +220,8 @@ def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object
         ("trusted_proxies", "10.0.0.1/8"),
         ("webhook_schedule", ","),
         ("webhook_schedule", "0s"),
+        ("webhook_schedule", "5,30s"),
+        ("task_deadline", "90"),
         ("webhook_schedule", ",".join(["1s"] * 21)),
         ("routes", "{"),
         ("routes", "[]"),
@@ -242,6 +244,15 @@ def test_the_refusal_is_one_sentence_that_says_all() -> None:
     assert refusal({"TESSERA_PORT": "70000"}) == (
         'TESSERA_PORT is "70000", but it must be a whole number from 0 to 65,535.'
     )
+
+
+def test_a_duration_without_a_unit_is_answered_with_what_to_write(tmp_path: Path) -> None:
+    assert refusal({"TESSERA_WEBHOOK_SCHEDULE": "5"}) == (
+        'TESSERA_WEBHOOK_SCHEDULE is "5", but it must have a unit: write 5ms, 5s, 5m, 5h or 5d.'
+    )
+    toml = tmp_path / "mine.toml"
+    toml.write_text("task_deadline = 90\n")
+    assert "write 90ms, 90s, 90m, 90h or 90d" in refusal({}, toml)
 
 
 def test_a_password_in_a_wrong_url_is_not_repeated() -> None:

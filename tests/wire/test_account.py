@@ -75,6 +75,8 @@ async def test_a_task_holds_its_price_and_a_failed_one_gives_it_back(desk: Desk)
 
 # ---- keys ----
 
+MALFORMED = "the header 'Authorization' is there, but it must read 'Bearer YOUR_API_KEY'"
+
 
 @pytest.mark.parametrize(
     "header",
@@ -99,6 +101,36 @@ async def test_a_missing_key_is_refused_on_every_operation(desk: Desk, header: s
 async def test_a_wrong_key_is_refused_on_every_operation(desk: Desk) -> None:
     for method, path in OPERATIONS:
         assert_no_access(path, await desk.ask(method, path, key="tsk_test_000000000000000000000000"))
+
+
+@pytest.mark.parametrize(
+    ("header", "advice"),
+    [
+        (None, "send the header 'Authorization: Bearer YOUR_API_KEY'"),
+        ("Bearer ", MALFORMED),
+        (
+            "tsk_test_0123456789abcdef01234567",
+            "the header 'Authorization' is there, but it must read 'Bearer YOUR_API_KEY'",
+        ),
+        ("Bearer abc", "this gateway has no such API key"),
+        ("Bearer tsk_test_000000000000000000000000", "this gateway has no such API key"),
+        ("Bearer YOUR_API_KEY", "this gateway has no such API key"),
+    ],
+)
+async def test_a_refused_key_is_answered_with_what_to_mend(desk: Desk, header: str | None, advice: str) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    answer = await desk.ask("GET", CREDIT, key=None, headers=headers)
+    assert answer.json == refused(401, f"{NO_ACCESS}: {advice}")
+    upload = await desk.ask("POST", "/api/file-base64-upload", key=None, headers=headers)
+    assert upload.msg == f"Authentication failed: Invalid API Key ({advice})"
+
+
+async def test_nothing_is_told_of_how_near_a_wrong_key_came(desk: Desk) -> None:
+    good = desk.keys["test"]
+    answers = [
+        await desk.ask("GET", CREDIT, key=key) for key in (good[:-1], f"{good}0", f"tsk_live_{good[9:]}", "tsk_test_")
+    ]
+    assert [answer.json for answer in answers] == [refused(401, f"{NO_ACCESS}: this gateway has no such API key")] * 4
 
 
 def assert_no_access(path: str, answer: Answer) -> None:

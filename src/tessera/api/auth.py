@@ -14,7 +14,12 @@ from tessera.domain.errors import Unauthorized
 from tessera.kit.batch import Batch
 from tessera.kit.clock import Clock
 
-BEARER = re.compile(r"^bearer +(?P<key>[!-~]{8,256}) *$", re.IGNORECASE)
+BEARER = re.compile(r"^bearer +(?P<key>[!-~]{1,256}) *$", re.IGNORECASE)
+
+MISSING = "send the header 'Authorization: Bearer YOUR_API_KEY'"
+MALFORMED = "the header 'Authorization' is there, but it must read 'Bearer YOUR_API_KEY'"
+UNKNOWN = "this gateway has no such API key"
+"""What to mend. Beyond that nothing is told of a key: a wrong one is unknown, however near it came."""
 
 HOP = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|(?P<four>[0-9.]+):[0-9]{1,5}")
 
@@ -58,12 +63,15 @@ class Keys:
 
     async def __call__(self, request: HttpRequest) -> ApiKey:
         """The key that the request shows. Raises Unauthorized."""
-        found = BEARER.match(header(request, b"authorization") or "")
+        shown = header(request, b"authorization")
+        if shown is None:
+            raise Unauthorized(f"{NOT_ALLOWED}: {MISSING}")
+        found = BEARER.match(shown)
         if found is None:
-            raise Unauthorized(f"{NOT_ALLOWED}: send the header 'Authorization: Bearer YOUR_API_KEY'")
+            raise Unauthorized(f"{NOT_ALLOWED}: {MALFORMED}")
         key = await self._lookup(digest(found["key"]))
         if key is None:
-            raise Unauthorized(NOT_ALLOWED)
+            raise Unauthorized(f"{NOT_ALLOWED}: {UNKNOWN}")
         key.check(self._clock(), self.address(request) if key.networks else None)
         return key
 

@@ -16,6 +16,7 @@ from tessera.api import watch
 from tessera.api.files import GONE, problem
 from tessera.api.http import UPLOADS, HttpRequest, HttpResponse, TooLarge, TooSlow, answer
 from tessera.contract.envelope import UPLOAD_JSON, UploadError, encode, refusal
+from tessera.domain.account import NOT_ALLOWED
 from tessera.domain.errors import (
     IdempotencyConflict,
     InsufficientCredits,
@@ -129,7 +130,7 @@ def _upload(code: int, text: str, headers: Mapping[str, str], *, parting: bool =
 
 def _upload_text(error: Refusal) -> str:
     if isinstance(error, Unauthorized):
-        return f"Authentication failed: Invalid API Key ({error})"
+        return f"Authentication failed: Invalid API Key ({str(error).removeprefix(f'{NOT_ALLOWED}: ')})"
     if isinstance(error, Invalid) and error.field and str(error).endswith("is required"):
         return f"Missing required parameter: {error.field}"
     return str(error)

@@ -1,5 +1,6 @@
 """``tessera accounts``: who pays."""
 
+import shlex
 from datetime import timedelta
 from typing import Annotated
 
@@ -26,8 +27,12 @@ def create(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Make an account with test credits, and print its webhook secret."""
+    """Make an account with test credits, and print its webhook secret.
+
+    This one may come before the first start: in a folder without a gateway's data it makes the database.
+    """
     config = office.settings(data_dir)
+    fresh = office.is_fresh(config)
     from tessera.wiring import open_accounts
 
     async def story() -> Account:
@@ -39,13 +44,16 @@ def create(
         show.data(_data(account, secret=True))
         return
     show.facts({"account": account.id, "name": account.name, "webhook secret": account.webhook_secret})
-    show.say(f"[dim]Next: tessera keys create --account {escape(account.name)} --mode test[/]")
+    if fresh:
+        show.say(f"[dim]There was no gateway's data in {escape(str(config.data_dir))}: it was made.[/]")
+    where = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir is not None else ""
+    show.say(escape(f"Next: {show.program()} keys create --account {shlex.quote(account.name)}{where}"), dim=True)
 
 
 @app.command("list")
 def list_all(data_dir: DataDir = None, as_json: Json = False) -> None:
     """List the accounts."""
-    config = office.settings(data_dir)
+    config = office.existing(data_dir)
     from tessera.wiring import open_accounts
 
     async def story() -> list[Account]:
@@ -63,7 +71,7 @@ def list_all(data_dir: DataDir = None, as_json: Json = False) -> None:
 @app.command("show")
 def show_one(name: Name, secret: Secret = False, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Show an account: its credits, how many keys it has, and on request its webhook secret."""
-    config = office.settings(data_dir)
+    config = office.existing(data_dir)
     from tessera.wiring import open_accounts
 
     async def story() -> tuple[Account, dict[Mode, int], int]:
@@ -101,7 +109,7 @@ def rotate_secret(
     as_json: Json = False,
 ) -> None:
     """Make a new webhook secret, and print it. For a while the old one verifies callbacks, too."""
-    config = office.settings(data_dir)
+    config = office.existing(data_dir)
     from tessera.wiring import open_accounts
 
     async def story() -> Account:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tessera.cli.fail import Fail
+from tessera.config import Config
+from tessera.domain.task import Mode
 
 INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "XDG_RUNTIME_DIR")
 """What the child gets of our environment: no setting, and no key of any provider."""
@@ -22,7 +24,7 @@ TAIL = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """A running gateway as its first start tells of it."""
+    """A running gateway, a test key of it, and what verifies its callbacks."""
 
     url: str
     key: str
@@ -30,12 +32,15 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway(folder: Path) -> AsyncIterator[Gateway]:
-    """A gateway on a free port, with its data in ``folder``; stopped at the end, whatever happened. Raises Fail."""
+async def gateway(folder: Path, data: Path) -> AsyncIterator[Gateway]:
+    """A gateway on a free port, with its data in ``data``; stopped at the end, whatever happened. Raises Fail.
+
+    ``folder`` is where it works and logs.
+    """
     with (folder / "gateway.log").open("w") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tessera.cli.main", "serve", "--json"),
-            *("--port", "0", "--data-dir", str(folder / "data"), "--log-format", "json"),
+            *("--port", "0", "--data-dir", str(data.resolve()), "--log-format", "json"),
             cwd=folder,  # no tessera.toml of the caller's is found there
             env={name: os.environ[name] for name in INHERITED if name in os.environ},
             stdout=PIPE,
@@ -43,22 +48,32 @@ async def gateway(folder: Path) -> AsyncIterator[Gateway]:
             start_new_session=True,  # a Ctrl-C at the terminal is ours alone, and we pass it on in order
         )
     try:
-        yield await _ready(process, folder / "gateway.log")
+        yield await _ready(process, folder / "gateway.log", data)
     finally:
         await _stop(process)
 
 
-async def _ready(process: Process, log: Path) -> Gateway:
+async def _ready(process: Process, log: Path, data: Path) -> Gateway:
     assert process.stdout is not None
     try:
         async with asyncio.timeout(START):
             line = await process.stdout.readline()
         told = json.loads(line)
         first = told["first_start"]
-        return Gateway(url=told["url"], key=first["test_key"], webhook_secret=first["webhook_secret"])
+        key, secret = (first["test_key"], first["webhook_secret"]) if first else await _known(data)
+        return Gateway(url=told["url"], key=key, webhook_secret=secret)
     except (TimeoutError, ValueError, KeyError, TypeError) as error:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL:])
         raise Fail(f"The gateway did not start. The end of its log:\n{tail}") from error
+
+
+async def _known(data: Path) -> tuple[str, str]:
+    """A new test key and the webhook secret of a gateway whose first start was another day: it told them then."""
+    from tessera.wiring import open_accounts
+
+    async with open_accounts(Config(data_dir=data)) as accounts:
+        owner = await accounts.find("default")
+        return (await accounts.create_key(owner, Mode.TEST, name="demo")).secret, owner.webhook_secret
 
 
 async def _stop(process: Process) -> None:

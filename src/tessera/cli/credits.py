@@ -8,7 +8,7 @@ from typing import Annotated, Protocol
 import typer
 from rich.markup import escape
 
-from tessera.cli import office, show
+from tessera.cli import office, options, show
 from tessera.cli.fail import Fail
 from tessera.cli.options import DataDir, Json
 from tessera.domain.account import Account
@@ -53,7 +53,7 @@ class Line:
     """An entry of the ledger as it is shown; ``amount`` in milli-credits."""
 
     id: int
-    at: str
+    at: datetime
     kind: str
     amount: int
     about: str
@@ -79,15 +79,15 @@ def grant(
             parser=office.amount, metavar="AMOUNT", help="Credits to add; -5 takes five away.", show_default=False
         ),
     ],
-    mode: Annotated[Mode, typer.Option(help="Which of the two purses.")] = Mode.LIVE,
+    mode: options.Mode = Mode.TEST,
     note: Annotated[str | None, typer.Option(help="Why, for the ledger.", show_default=False)] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Give credits to an account. The balance never falls below zero."""
+    """Give credits to an account: test credits, unless --mode is live. The balance never falls below zero."""
     if amount == 0:
         raise typer.BadParameter("an amount of 0 changes nothing.", param_hint="AMOUNT")
-    config = office.settings(data_dir)
+    config = office.existing(data_dir)
     from tessera.wiring import open_accounts
 
     async def story() -> tuple[Account, int]:
@@ -112,7 +112,7 @@ def show_one(
     as_json: Json = False,
 ) -> None:
     """Show the balance, the newest entries, and that the balance is the sum of all entries."""
-    config = office.settings(data_dir)
+    config = office.existing(data_dir)
     from tessera.wiring import open_accounts
 
     async def story() -> tuple[Account, list[Book]]:
@@ -138,20 +138,24 @@ async def _read(ledger: Ledger, owner: Account, mode: Mode, entries: int) -> Boo
 
 def _line(row: Entry) -> Line:
     about = row.note or row.task_id or ""
-    return Line(id=row.id, at=show.moment(row.created_at), kind=row.kind, amount=row.amount, about=about)
+    return Line(id=row.id, at=row.created_at, kind=row.kind, amount=row.amount, about=about)
 
 
 def _print(owner: Account, book: Book) -> None:
     show.say(f"{escape(owner.name)}: [bold]{show_credits(book.balance)}[/] {book.mode.value} credits  {_proof(book)}")
     if book.lines:
-        rows = ([str(line.id), line.at, line.kind, show_credits(line.amount), line.about] for line in book.lines)
+        rows = (
+            [str(line.id), show.moment(line.at), line.kind, show_credits(line.amount), line.about]
+            for line in book.lines
+        )
         show.table(["entry", "at", "kind", "credits", "about"], rows, right=frozenset({"credits"}))
 
 
 def _proof(book: Book) -> str:
+    entries = show.count(book.count, "entry", "entries")
     if book.total == book.balance:
-        return f"[green]= sum of {book.count:,} entries[/]"
-    return f"[bold red]but {book.count:,} entries sum up to {show_credits(book.total)}[/]"
+        return f"[green]= sum of {entries}[/]"
+    return f"[bold red]but the sum of {entries} is {show_credits(book.total)}[/]"
 
 
 def _data(book: Book) -> dict[str, object]:
@@ -161,7 +165,13 @@ def _data(book: Book) -> dict[str, object]:
         "sum_of_entries": in_credits(book.total),
         "proven": book.total == book.balance,
         "entries": [
-            {"id": line.id, "at": line.at, "kind": line.kind, "amount": in_credits(line.amount), "about": line.about}
+            {
+                "id": line.id,
+                "at": show.iso(line.at),
+                "kind": line.kind,
+                "amount": in_credits(line.amount),
+                "about": line.about,
+            }
             for line in book.lines
         ],
     }

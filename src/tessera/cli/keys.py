@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from tessera.cli import office, show
+from tessera.cli import office, options, show
 from tessera.cli.options import DataDir, Json
 from tessera.domain.account import Account, ApiKey, Caps
 from tessera.domain.credit import credits as in_credits
@@ -26,7 +26,7 @@ def _cap(span: str) -> Any:
 @app.command()
 def create(
     account: Annotated[str, typer.Option(help="Name or id of the account.")] = "default",
-    mode: Annotated[Mode, typer.Option(help="test runs on the sandbox, live on the providers.")] = Mode.TEST,
+    mode: options.Mode = Mode.TEST,
     name: Annotated[str, typer.Option(help="What the key is for.")] = "default",
     cap_hour: Annotated[int | None, _cap("in an hour")] = None,
     cap_day: Annotated[int | None, _cap("in a day")] = None,
@@ -42,8 +42,8 @@ def create(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key and print it. This is the only time that it can be read."""
-    config = office.settings(data_dir)
+    """Make a key and print it: a test key, unless --mode is live. This is the only time that it can be read."""
+    config = office.existing(data_dir)
     from tessera.wiring import open_accounts
 
     async def story() -> tuple[Account, ApiKey, str]:
@@ -76,7 +76,7 @@ def list_all(
     as_json: Json = False,
 ) -> None:
     """List keys: never the key itself, only its last four characters."""
-    config = office.settings(data_dir)
+    config = office.existing(data_dir)
     from tessera.wiring import open_accounts
 
     async def story() -> list[tuple[Account, ApiKey]]:
@@ -102,7 +102,7 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Revoke a key. No new task is accepted for it from now on; reads may still succeed for two seconds."""
-    config = office.settings(data_dir)
+    config = office.existing(data_dir)
     from tessera.wiring import open_accounts
 
     async def story() -> tuple[Account, ApiKey]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import typer
 
 from tessera.cli import options
+from tessera.cli.fail import Fail
 from tessera.config import Config, LogFormat, LogLevel, parse_duration
 from tessera.domain.credit import milli
 
@@ -29,6 +30,23 @@ def settings(data_dir: Path | None) -> Config:
     config = options.settings(data_dir=data_dir)
     logs.setup(LogLevel.WARNING, LogFormat.AUTO)
     return config
+
+
+def existing(data_dir: Path | None) -> Config:
+    """The same for a gateway that is there: a mistyped folder must not become an empty database. Raises Fail."""
+    config = settings(data_dir)
+    if is_fresh(config):
+        raise Fail(
+            f"there is no gateway's data in {config.data_dir}: name its folder with --data-dir; "
+            "`tessera serve` makes a new one.",
+            code=2,
+        )
+    return config
+
+
+def is_fresh(config: Config) -> bool:
+    """Whether the embedded database has still to be made."""
+    return config.database_url is None and not (config.data_dir / "postgres" / "PG_VERSION").exists()
 
 
 def run(story: Coroutine[None, None, T]) -> T:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tessera.config import Config, LogFormat, LogLevel, load
+from tessera.domain import task
 
 DataDir = Annotated[
     Path | None,
@@ -14,6 +15,9 @@ DataDir = Annotated[
 ]
 File = Annotated[
     Path | None, typer.Option("--config", help="Settings file. (Default: tessera.toml.)", show_default=False)
+]
+Mode = Annotated[
+    task.Mode, typer.Option(help="test is the sandbox, live the providers. What may cost money has to be asked for.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on. (Default: 127.0.0.1.)", show_default=False)]

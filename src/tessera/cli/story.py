@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import shlex
 import sys
 import tempfile
 import time
@@ -10,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 from PIL import Image
@@ -42,33 +44,36 @@ class Direct:
     form: str
 
 
-def tell(output: Path) -> None:
-    """Run the demo; the pictures are left in ``output``. Raises Fail."""
+def tell(output: Path, data: Path, *, as_json: bool = False) -> None:
+    """Run the demo; the pictures are left in ``output``, what its gateway knows in ``data``. Raises Fail."""
     logs.setup(LogLevel.WARNING, LogFormat.CONSOLE)
     try:
-        asyncio.run(_tell(output, Stage(show.out)))
+        _folder(output)
+        facts = asyncio.run(_tell(output, data, Stage(show.err if as_json else show.out)))
     except asyncio.CancelledError:
         show.error("Stopped before the end; the gateway of the demo is stopped, too.")
         sys.exit(130)
+    if as_json:
+        show.data(facts)
 
 
-async def _tell(output: Path, stage: Stage) -> None:
+async def _tell(output: Path, data: Path, stage: Stage) -> dict[str, str]:
     main = asyncio.current_task()
     assert main is not None
     with on_signal(main.cancel), tempfile.TemporaryDirectory(prefix="tessera-demo-") as folder:
         async with AsyncExitStack() as opened:
             try:
-                await _play(Path(folder), output, stage, opened)
+                return await _play(Path(folder), data, output, stage, opened)
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise Fail(f"The gateway did not answer: {error or type(error).__name__}.") from error
 
 
-async def _play(folder: Path, output: Path, stage: Stage, opened: AsyncExitStack) -> None:
-    """The whole story, in the order in which a customer would live it."""
+async def _play(folder: Path, data: Path, output: Path, stage: Stage, opened: AsyncExitStack) -> dict[str, str]:
+    """The whole story, in the order in which a customer would live it; answers what came of it."""
     began = time.perf_counter()
     stage.title("Tessera demo", "a gateway of your own, used through its HTTP API only")
     with stage.step("Start a gateway: embedded PostgreSQL, sandbox provider"):
-        host = await opened.enter_async_context(gateway(folder))
+        host = await opened.enter_async_context(gateway(folder, data))
     stage.note(f"{host.url}, ready after {time.perf_counter() - began:.1f} s")
     ear = await opened.enter_async_context(receiver())
     session = await opened.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
@@ -86,17 +91,30 @@ async def _play(folder: Path, output: Path, stage: Stage, opened: AsyncExitStack
     await _tamper(customer, direct, stage)
 
     left = await customer.credits()
+    again = f"{show.program()} serve --data-dir {shlex.quote(str(data))} --port {urlsplit(host.url).port}"
     stage.summary(
         f"Done in {time.perf_counter() - began:.1f} s",
         {
-            "result URL": f"{result}  (kept 14 days)",
+            "picture": f"{output / AFTER}  (made from {BEFORE} beside it)",
+            "result URL": f"{result}  (kept 14 days, answered while the gateway runs)",
             "direct URL": f"{_short(direct.url)}  (good for {_lifetime(direct.url)})",
             "callback": f"{ear.url}  (signed twice, verified twice)",
             "credits": f"{_credits(had)} before, {_credits(left)} after",
-            "picture": f"{output / AFTER}  (made from {BEFORE} beside it)",
-            "next": "make serve, or tessera serve: the same gateway, to stay",
+            "gateway": f"stops now; its data stays in {data}",
+            "again": f"{again}  (then the result URL answers)",
+            "a key": f"{show.program()} keys create --data-dir {shlex.quote(str(data))}",
+            "next": f"{show.program()} serve: a gateway of your own, to stay",
         },
     )
+    return {
+        "picture": str((output / AFTER).resolve()),
+        "task": task_id,
+        "result_url": result,
+        "direct_url": direct.url,
+        "sha256": direct.sha256,
+        "data_dir": str(data.resolve()),
+        "again": again,
+    }
 
 
 async def _upload(customer: Customer, output: Path, stage: Stage) -> str:
@@ -172,9 +190,15 @@ def _examine(url: str, data: bytes) -> Direct:
     return Direct(url, data, hashlib.sha256(data).hexdigest(), size, form)
 
 
+def _folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Fail(f"{path} cannot be made: {error.strerror}; choose another folder with --output.") from error
+
+
 def _save(path: Path, data: bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     except OSError as error:
         raise Fail(f"{path} cannot be written: {error.strerror}; choose another folder with --output.") from error

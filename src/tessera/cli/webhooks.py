@@ -27,17 +27,17 @@ Id = Annotated[
 @app.command("list")
 def list_all(
     account: Annotated[
-        str | None, typer.Option(help="Name or id of one account. [default: every account]", show_default=False)
+        str | None, typer.Option(help="Name or id of one account. (Default: every account.)", show_default=False)
     ] = None,
     state: Annotated[
-        DeliveryState | None, typer.Option(help="Only those in one state. [default: all]", show_default=False)
+        DeliveryState | None, typer.Option(help="Only those in one state. (Default: all.)", show_default=False)
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many of the newest.")] = 50,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """List deliveries, the newest first."""
-    config = office.settings(data_dir)
+    config = office.existing(data_dir)
     from tessera.wiring import open_outbox
 
     async def story() -> "list[Told]":
@@ -65,7 +65,7 @@ def list_all(
 @app.command("show")
 def show_one(delivery: Id, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Show a delivery and every try to make it."""
-    config = office.settings(data_dir)
+    config = office.existing(data_dir)
     from tessera.wiring import open_outbox
 
     async def story() -> "Told":
@@ -78,7 +78,7 @@ def show_one(delivery: Id, data_dir: DataDir = None, as_json: Json = False) -> N
 @app.command()
 def redeliver(delivery: Id, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Deliver a callback again, on the whole schedule. A running worker does it; this command only asks for it."""
-    config = office.settings(data_dir)
+    config = office.existing(data_dir)
     from tessera.wiring import open_outbox
 
     async def story() -> "Told":
