@@ -133,8 +133,8 @@ async def test_the_sandbox_is_a_provider(sandbox: Sandbox) -> None:
     seam: Provider = sandbox
     assert seam.manifest.name == "sandbox"
     assert seam.manifest.idempotent
-    assert seam.manifest.operations == {"image.generate", "image.edit"}
-    assert seam.manifest.models == {"gpt4o-image": "sandbox-image", "*": "sandbox-image"}
+    assert seam.manifest.operations >= {"image.generate", "image.edit"}
+    assert seam.manifest.models == {"gpt4o-image": "sandbox-image", "*": "sandbox"}
     assert seam.manifest.environment == ()
 
 
@@ -178,7 +178,7 @@ async def test_a_broken_input_is_refused_before_anything_is_promised(
     path.write_bytes(content)
     file = InputFile(path=path, media_type="image/png", size=len(content))
     with pytest.raises(Rejected, match="invalid_image_format") as caught:
-        await sandbox.submit(replace(job(tmp_path), images=(file,)))
+        await sandbox.submit(replace(job(tmp_path), files=(file,)))
     assert caught.value.reason is Reason.INPUT_INVALID
 
 
@@ -186,7 +186,7 @@ async def test_an_input_that_breaks_later_fails_the_job(sandbox: Sandbox, clock:
     path = tmp_path / "input.png"
     Image.new("RGB", (30, 20)).save(path)
     file = InputFile(path=path, media_type="image/png", size=1)
-    mine = await submitted(sandbox, replace(job(tmp_path), images=(file,)))
+    mine = await submitted(sandbox, replace(job(tmp_path), files=(file,)))
     path.write_bytes(b"gone bad")
     clock.forward(3 * SECOND)
     with pytest.raises(Failed, match="invalid_image_format") as caught:
@@ -195,9 +195,9 @@ async def test_an_input_that_breaks_later_fails_the_job(sandbox: Sandbox, clock:
 
 
 async def test_a_mask_without_a_picture_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
-    mask = InputFile(path=tmp_path / "mask.png", media_type="image/png", size=1)
+    mask = InputFile(path=tmp_path / "mask.png", media_type="image/png", size=1, role="mask")
     with pytest.raises(Rejected, match="mask"):
-        await sandbox.submit(replace(job(tmp_path), mask=mask))
+        await sandbox.submit(replace(job(tmp_path), files=(mask,)))
 
 
 # Time

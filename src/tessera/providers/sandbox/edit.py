@@ -18,6 +18,7 @@ from tessera.providers.sandbox.canvas import SCALE, Board, Field, chance, disc, 
 from tessera.providers.sandbox.lettering import PLATE, plate
 from tessera.providers.sandbox.palette import RGB, Palette, along, mix, shade, words
 from tessera.providers.sandbox.tiles import leaded, tessellate
+from tessera.providers.sandbox.trouble import BadMediaError
 
 MOST = 50_000_000
 """Pixels that are decoded at most: what the largest phone cameras make."""
@@ -30,7 +31,7 @@ _CELL = 8
 """Pixels: how finely a place for the label is looked for."""
 
 
-class BadPictureError(ValueError):
+class BadPictureError(BadMediaError):
     """The file is no picture that can be read"""
 
 

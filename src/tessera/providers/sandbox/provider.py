@@ -4,22 +4,25 @@ It keeps nothing in memory. The upstream id says when a job began; the clock and
 process may go on with any job after a crash.
 """
 
-import asyncio
 import hashlib
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tessera.domain.errors import Ambiguous, ConfigError, Failed, Rejected, Unavailable
-from tessera.domain.task import Reason
+from tessera.domain.task import Line, Reason, Request
 from tessera.kit.clock import Clock, millis
 from tessera.kit.cpu import Crew, WorkLostError
-from tessera.providers.base import Accepted, Done, Job, LocalFile, Manifest, Running
-from tessera.providers.sandbox import art
+from tessera.providers.base import Accepted, Done, Job, Manifest, Running
 from tessera.providers.sandbox.directives import Directives, Fault, UnknownDirectiveError, parse
 from tessera.providers.sandbox.edit import BadPictureError
-from tessera.providers.sandbox.render import Order, check, render, seed
+from tessera.providers.sandbox.makers.base import Made, Maker, Work
+from tessera.providers.sandbox.makers.films import Films
+from tessera.providers.sandbox.makers.pictures import Pictures
+from tessera.providers.sandbox.makers.songs import Songs
+from tessera.providers.sandbox.makers.voices import Voices
+from tessera.providers.sandbox.trouble import BadMediaError
 
 DURATION = timedelta(seconds=3)
 STUCK = 0.99
@@ -30,7 +33,7 @@ _FAILS_AT = 0.4
 
 _SOON = timedelta(milliseconds=500)
 _LATER = timedelta(seconds=5)
-_BAD_PICTURE = "We couldn't process the provided image file (code=invalid_image_format)"
+_SPOKEN = ("prompt", "lyrics", "style", "title")
 
 _VERDICTS = {
     Fault.CONTENT: (Reason.CONTENT, "Your content was flagged by OpenAI as violating content policies"),
@@ -38,11 +41,15 @@ _VERDICTS = {
     Fault.BROKEN: (Reason.PROVIDER, "Failed to generate image"),
 }
 
+_ALL: tuple[Maker, ...] = (Pictures(), Films(), Songs(), Voices())
+MAKERS: Mapping[str, Maker] = {operation: maker for maker in _ALL for operation in maker.operations}
+"""Who makes what, by operation."""
+
 MANIFEST = Manifest(
     name="sandbox",
     title="Tessera sandbox",
-    operations=frozenset({"image.generate", "image.edit"}),
-    models={"gpt4o-image": "sandbox-image", "*": "sandbox-image"},
+    operations=frozenset(MAKERS),
+    models={"gpt4o-image": "sandbox-image", "*": "sandbox"},
     idempotent=True,
 )
 
@@ -98,35 +105,44 @@ class Sandbox:
         return MANIFEST
 
     async def submit(self, job: Job) -> Accepted:
-        _, wanted = _read(job)
+        request, wanted = _read(job)
         _refuse(wanted.fault)
-        _examine(job)
-        if job.images:
-            await self._decode(job)
-        return Accepted(upstream_id=upstream_id(job.idempotency_key, self._clock()))
-
-    async def _decode(self, job: Job) -> None:
-        """Open the inputs now, so that a broken one is refused before the job is promised."""
         try:
-            await self._cpu.run(check, _paths(job), job.mask.path if job.mask else None)
-        except BadPictureError as error:
-            raise Rejected(_BAD_PICTURE, reason=Reason.INPUT_INVALID, detail={"cause": str(error)}) from error
+            await self._maker(job).check(Work(job=job, request=request, cpu=self._cpu))
+        except BadMediaError as error:
+            raise Rejected(_broken(error), reason=Reason.INPUT_INVALID, detail={"cause": str(error)}) from error
         except WorkLostError as error:
             raise Unavailable("The inputs could not be read just now") from error
+        return Accepted(upstream_id=upstream_id(job.idempotency_key, self._clock()))
+
+    def _maker(self, job: Job) -> Maker:
+        return MAKERS[job.operation or "image.generate"]
 
     async def poll(self, job: Job) -> Running | Done:
-        """Where the job stands by the clock. When its time has come this draws, and takes as long as that takes."""
+        """Where the job stands by the clock. When its time has come this makes it, and takes as long as that takes."""
         started = began(job.upstream_id)
-        prompt, wanted = _read(job)
+        request, wanted = _read(job)
         total = self._duration if wanted.delay is None else wanted.delay
         elapsed = max(timedelta(0), self._clock() - started)
         if wanted.hang:
             return Running(progress=_progress(elapsed, total), again=_LATER)
         if wanted.fault in _VERDICTS:
             return self._failing(wanted, elapsed)
+        work = Work(job=job, request=request, cpu=self._cpu)
+        due = self._due(job, total)
+        if due is not None and elapsed >= due[0]:
+            return await self._reach(work, due[1], _progress(elapsed, total))
         if elapsed < total:
-            return Running(progress=_progress(elapsed, total), again=min(_SOON, total - elapsed))
-        return await self._finish(job, prompt, wanted)
+            until = due[0] if due is not None else total
+            return Running(progress=_progress(elapsed, total), again=min(_SOON, until - elapsed))
+        return await self._finish(work, wanted)
+
+    def _due(self, job: Job, total: timedelta) -> tuple[timedelta, str] | None:
+        """The stage that comes next, and how long after its beginning the job reaches it."""
+        stages = self._maker(job).stages(job)
+        names = [name for _, name in stages]
+        coming = stages[names.index(job.stage) + 1 :] if job.stage in names else stages
+        return (total * coming[0][0], coming[0][1]) if coming else None
 
     async def cancel(self, job: Job) -> bool:
         """There is nothing to stop: a job that is no longer asked after is gone."""
@@ -144,16 +160,22 @@ class Sandbox:
         reason, message = _VERDICTS[wanted.fault]
         raise Failed(message, reason=reason)
 
-    async def _finish(self, job: Job, prompt: str, wanted: Directives) -> Done:
-        order = _order(job, prompt)
+    async def _reach(self, work: Work, stage: str, progress: float) -> Running:
+        made = await self._make(work, stage)
+        again = timedelta(0)
+        return Running(progress=progress, again=again, stage=stage, outputs=made.outputs, pieces=made.pieces)
+
+    async def _finish(self, work: Work, wanted: Directives) -> Done:
+        made = await self._make(work, None)
+        return Done(outputs=made.outputs, pieces=made.pieces, facts=made.facts, callbacks=wanted.callbacks)
+
+    async def _make(self, work: Work, stage: str | None) -> Made:
         try:
-            paths = await _all(self._cpu.run(render, order, index) for index in range(order.count))
-        except BadPictureError as error:
-            raise Failed(_BAD_PICTURE, reason=Reason.INPUT_INVALID, detail={"cause": str(error)}) from error
+            return await self._maker(work.job).make(work, stage)
+        except BadMediaError as error:
+            raise Failed(_broken(error), reason=Reason.INPUT_INVALID, detail={"cause": str(error)}) from error
         except WorkLostError as error:
-            raise Unavailable("The picture was lost while it was drawn; it is drawn again when asked for") from error
-        outputs = tuple(LocalFile(path=path) for path in paths)
-        return Done(outputs=outputs, facts={"seed": order.seed}, callbacks=wanted.callbacks)
+            raise Unavailable("The work was lost while it was done; it is done again when asked for") from error
 
 
 def upstream_id(key: str, moment: datetime) -> str:
@@ -169,11 +191,28 @@ def began(upstream_id: str | None) -> datetime:
     return datetime.fromtimestamp(int(tail) / 1000, UTC)
 
 
-def _read(job: Job) -> tuple[str, Directives]:
+def _read(job: Job) -> tuple[Request, Directives]:
+    """The request without the directives in its texts, and what they ask for. Raises Rejected."""
+    texts = dict(_texts(job.request))
     try:
-        return parse(job.request.prompt)
+        _, wanted = parse("\n".join(texts.values()))
+        said: dict[str, Any] = {name: parse(text)[0] for name, text in texts.items() if name != "lines"}
     except UnknownDirectiveError as error:
         raise Rejected(str(error), reason=Reason.INPUT_INVALID) from error
+    lines = getattr(job.request, "lines", ())
+    if lines:
+        said["lines"] = tuple(Line(text=parse(line.text)[0], voice=line.voice) for line in lines)
+    return replace(job.request, **said), wanted
+
+
+def _texts(request: Request) -> Iterator[tuple[str, str]]:
+    """Where a directive may stand, by field."""
+    for name in (each.name for each in fields(request)):
+        value = getattr(request, name)
+        if name in _SPOKEN and value:
+            yield name, value
+        elif name == "lines" and value:
+            yield name, "\n".join(line.text for line in value)
 
 
 def _refuse(fault: Fault | None) -> None:
@@ -186,45 +225,11 @@ def _refuse(fault: Fault | None) -> None:
         raise Ambiguous("The sandbox was asked to leave this submission without an answer")
 
 
-def _examine(job: Job) -> None:
-    """What can be known of a request without opening its files."""
-    try:
-        art.size(job.request.ratio)
-    except ValueError as error:
-        raise Rejected(f"The sandbox cannot draw this size: {error}", reason=Reason.INPUT_INVALID) from error
-    if job.mask is not None and not job.images:
-        raise Rejected("A mask needs a picture to edit", reason=Reason.INPUT_INVALID)
-
-
 def _progress(elapsed: timedelta, total: timedelta) -> float:
     return min(STUCK, elapsed / total) if total else STUCK
 
 
-def _paths(job: Job) -> tuple[Path, ...]:
-    return tuple(image.path for image in job.images)
-
-
-def _order(job: Job, prompt: str) -> Order:
-    request = job.request
-    given = request.seed
-    return Order(
-        prompt=prompt,
-        seed=seed(prompt, request.ratio, job.model, enhance=request.enhance) if given is None else given,
-        ratio=request.ratio,
-        count=request.count,
-        model=job.model,
-        enhance=request.enhance,
-        folder=job.workdir,
-        images=_paths(job),
-        mask=job.mask.path if job.mask else None,
-    )
-
-
-async def _all(work: Iterable[Coroutine[object, object, Path]]) -> list[Path]:
-    """All the answers in order. The first error ends the wait for the others, and is raised as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
-    except ExceptionGroup as several:
-        raise several.exceptions[0] from several
-    return [task.result() for task in tasks]
+def _broken(error: BadMediaError) -> str:
+    if isinstance(error, BadPictureError):
+        return "We couldn't process the provided image file (code=invalid_image_format)"  # the recorded words
+    return f"We couldn't process a provided media file: {error}"
