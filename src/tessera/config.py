@@ -38,6 +38,9 @@ RESERVED = frozenset({CONFIG_VARIABLE, "TESSERA_API_KEY", "TESSERA_BASE_URL"})
 
 MASK = "***"
 
+REPLAYABLE = timedelta(hours=24)
+"""How long an idempotency key stands for its task, so that no record may go sooner."""
+
 Origin = Literal["default", "environment", "tessera.toml", "command line"]
 Network = IPv4Network | IPv6Network
 T = TypeVar("T")
@@ -106,12 +109,15 @@ _RATE = re.compile(r"([0-9]{1,5}) */ *([0-9]{1,9} *[smhd])")
 
 
 def parse_duration(value: object) -> timedelta:
-    """A length of time from ``90`` or ``"90"`` (seconds), ``"250ms"``, ``"15s"``, ``"2m"``, ``"3h"``, ``"14d"``."""
+    """A length of time from ``"250ms"``, ``"15s"``, ``"2m"``, ``"3h"``, ``"14d"``. A bare number is refused."""
     match = _DURATION.fullmatch(_text(value).lower())
     if match is None:
         raise ValueError("must be a whole number with a unit (ms, s, m, h, d), such as 15s or 14d")
+    number, unit = match.groups()
+    if unit is None:  # seconds to one, minutes to another
+        raise ValueError(f"must have a unit: write {number}ms, {number}s, {number}m, {number}h or {number}d")
     try:
-        return int(match[1]) * _UNITS[match[2] or "s"]
+        return int(number) * _UNITS[unit]
     except OverflowError:
         raise ValueError("must be shorter than three million years") from None
 
@@ -491,6 +497,23 @@ class Config:
         none="0",
         heading="Limits",
     )
+    max_connections: int = _setting(
+        "2000",
+        _whole(1, 100_000),
+        "HTTP connections that one process holds open; who comes then is told so (HTTP 503). Never more than three "
+        "quarters of the files that the system lets the process open.",
+    )
+    keep_alive_seconds: int = _setting(
+        "5",
+        _whole(1, 3600),
+        "How long a connection stays open for the next request. Behind a proxy that keeps connections: longer than "
+        "it does.",
+    )
+    stalled_seconds: float = _setting(
+        "30",
+        _seconds(0.1, 3600),
+        "A caller who takes less than 4 kB a second of an answer for so long is hung up on.",
+    )
     upload_max_bytes: int = _setting("100MB", _size("1kB", "100GB"), "Largest uploaded file.", show=show_size)
     base64_max_bytes: int = _setting(
         "10MB", _size("1kB", "1GB"), "Largest file uploaded as Base64, measured when decoded.", show=show_size
@@ -505,7 +528,7 @@ class Config:
         "512MB", _size("1kB", "100GB"), "Largest file that is taken from a provider.", show=show_size
     )
     max_pixels: int = _setting(
-        "100_000_000", _whole(1, 1_000_000_000), "Most pixels of a picture, judged before it is decoded."
+        "100000000", _whole(1, 1_000_000_000), "Most pixels of a picture, judged before it is decoded."
     )
 
     retention_outputs: timedelta = _setting(
@@ -513,11 +536,17 @@ class Config:
     )
     retention_uploads: timedelta = _setting("3d", _duration("1m", "3650d"), "How long uploaded files are kept.")
     retention_records: timedelta = _setting(
-        "60d", _duration("1m", "3650d"), "How long tasks are kept on record. At least as long as their files."
+        "60d",
+        _duration("1m", "3650d"),
+        "How long tasks are kept on record. At least as long as their files, and at least 1d: for so long an "
+        "Idempotency-Key is answered with its task.",
     )
 
     worker_concurrency: int = _setting(
-        "10000", _whole(1, 100_000), "Tasks that one worker holds at the same time.", heading="Work"
+        "10000", _whole(1, 100_000), "Live tasks that one worker holds at the same time.", heading="Work"
+    )
+    worker_test_concurrency: int = _setting(
+        "1000", _whole(1, 100_000), "Test tasks that one worker holds at the same time, beside the live ones."
     )
     worker_port: int | None = _optional(
         _whole(0, 65535),
@@ -571,7 +600,9 @@ class Config:
         '["openai:gpt-image-2.6-flare"]}`. Models without a route go to every provider that serves them.',
         heading="Providers",
     )
-    prices: Path | None = _optional(_path, "Price list to use instead of the built-in one: a TOML file like it.")
+    prices: Path | None = _optional(
+        _path, "Your own prices, a TOML file: a model that is named there costs that, any other what its family says."
+    )
     sandbox_seconds: float = _setting("3", _seconds(0, 3600), "How many seconds a task of the sandbox takes.")
     openai_timeout: float = _setting("300", _seconds(0.1, 86_400), "How many seconds OpenAI gets to answer.")
 
@@ -607,6 +638,11 @@ class Config:
             raise SettingError(
                 f"{variable('retention_records')} is {show_duration(self.retention_records)}, but it must be at least "
                 f"{variable('retention_outputs')}, which is {show_duration(self.retention_outputs)}."
+            )
+        if self.retention_records < REPLAYABLE:
+            raise SettingError(
+                f"{variable('retention_records')} is {show_duration(self.retention_records)}, but it must be at least "
+                f"{show_duration(REPLAYABLE)}: for so long an Idempotency-Key is answered with its task."
             )
 
     @property
@@ -800,8 +836,8 @@ webhook_schedule = ["5s", "30s", "2m"]
 gpt4o-image = ["openai:gpt-image-2.6-flare"]
 ```
 
-- A duration is a whole number with a unit: `ms`, `s`, `m`, `h` or `d`. A name that ends in `_seconds`, and
-  `openai_timeout`, takes plain seconds.
+- A duration is a whole number with a unit: `ms`, `s`, `m`, `h` or `d`; one without is refused. A name that ends in
+  `_seconds`, and `openai_timeout`, takes plain seconds.
 - A size is a number of bytes, or a number with a unit: `kB`, `MB`, `GB` are powers of ten, `KiB`, `MiB`, `GiB` of two.
 - An empty environment variable counts as not set.
 - A name that is no setting is refused, in the file and, where it starts with `TESSERA_`, in the environment.

@@ -7,10 +7,10 @@ import secrets
 import shutil
 import tempfile
 import tomllib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from importlib import resources
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 
@@ -21,9 +21,8 @@ from tessera.config import Config, StorageKind
 from tessera.db import facts
 from tessera.db.connection import Database
 from tessera.db.embedded import Embedded
-from tessera.db.migrate import Queue, migrate
-from tessera.dialects.base import Dialect
-from tessera.dialects.gpt4o import FALLBACK_MODELS, Gpt4o
+from tessera.db.migrate import NOTHING, Queue, Standing, migrate, standing
+from tessera.dialects import registry as families
 from tessera.domain.admission import RateLimit
 from tessera.domain.asset import Asset
 from tessera.domain.errors import ConfigError, Invalid, TesseraError
@@ -67,8 +66,7 @@ log = structlog.get_logger(__name__)
 BUCKET = "tessera"
 REGION = "local"
 DEFAULT_ACCOUNT = "default"
-
-DIALECTS: tuple[Dialect, ...] = (Gpt4o(),)
+QUEUE = Queue(queue.VERSION, queue.install)
 
 
 class House:
@@ -93,7 +91,7 @@ class House:
         self.config = config
         self.clock = now
         self.ids = new_id or ids.timed(now)
-        self.dialects = {dialect.family: dialect for dialect in DIALECTS}
+        self.families = families.discover()
         self.welcome: Welcome | None = None
         self._work = work
         self._environ = dict(os.environ if environ is None else environ)
@@ -207,7 +205,7 @@ class House:
             # Registered first, and waited for even when canceled: a start that was given up leaves no server behind.
             self._stack.push_async_callback(asyncio.to_thread, embedded.stop)
             url = await blocking.run(embedded.start)
-        if upgrade and await migrate(url, Queue(queue.VERSION, queue.install)):
+        if upgrade and await migrate(url, QUEUE):
             log.info("schema is up to date now")
         database = Database(url, size=self.config.database_pool)
         await database.open()
@@ -251,26 +249,26 @@ class House:
         return list(self._provided) if self._provided is not None else [name for name, _ in registry.discover()]
 
     def _price_list(self) -> PriceList:
-        """Ours, or the operator's own. Raises ConfigError."""
+        """The operator's own prices. Raises ConfigError."""
         own = self.config.prices
         try:
-            text = own.read_text() if own else resources.files("tessera.contract").joinpath("prices.toml").read_text()
-            return PriceList(tomllib.loads(text))
+            return PriceList(tomllib.loads(own.read_text()) if own else {})
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"prices: the file {own} cannot be read ({error})") from error
 
     def _check_routed_models(self) -> None:
-        known = {*self._price_list().models, *FALLBACK_MODELS}
+        known = {model for family in self.families.values() for model in family.models}
         for model in self.config.routes:
             if model not in known:
-                raise ConfigError(f"routes: there is no model {model!r}; a route can be for {', '.join(sorted(known))}")
+                near = get_close_matches(model, known, 3, 0.3) or sorted(known)[:3]
+                raise ConfigError(f"routes: there is no model {model!r}; did you mean {', '.join(near)}?")
 
     def _build_intake(self) -> Intake:
         limit = self.config.rate_limit
         return Intake(
             self.database,
             self.routes,
-            _prices(),
+            self._price_list(),
             check=self.check_url,
             limit=RateLimit(limit.count, limit.window) if limit else None,
             clock=self.clock,
@@ -310,7 +308,7 @@ class House:
         )
         deliver = Deliver(
             self.database,
-            self.dialects,
+            self.families,
             self.link,
             self.outbound,
             schedule=config.webhook_schedule,
@@ -326,6 +324,7 @@ class House:
             self.retention.sweep,
             Pace(
                 concurrency=config.worker_concurrency,
+                test_concurrency=config.worker_test_concurrency,
                 heartbeat=timedelta(seconds=config.heartbeat_seconds),
                 dequeue=timedelta(seconds=config.dequeue_seconds),
                 drain=timedelta(seconds=config.drain_seconds),
@@ -334,11 +333,6 @@ class House:
             meter=self.meter,
             tracer=self.tracer,
         )
-
-
-def _prices() -> PriceList:
-    with resources.files("tessera.contract").joinpath("prices.toml").open("rb") as file:
-        return PriceList(tomllib.load(file))
 
 
 def _files(config: Config) -> Path:
@@ -370,7 +364,8 @@ async def examine(config: Config, environ: Mapping[str, str]) -> list[Finding]:
         )
     manifests = [(name, factory.manifest) for name, factory in registry.discover()]
     findings += checkup.providers(manifests, environ)
-    return findings + checkup.models(manifests, environ, config.routes, _prices().models)
+    models = frozenset(model for family in house.families.values() for model in family.models)
+    return findings + checkup.models(manifests, environ, config.routes, models)
 
 
 async def _examine_database(house: House) -> list[Finding]:
@@ -438,6 +433,23 @@ def _only_embedded(config: Config, tool: str) -> None:
             f"this command is for the embedded database, and TESSERA_DATABASE_URL names another one: use {tool} on it, "
             "or what its host offers, and copy the files apart"
         )
+
+
+async def upgrade(config: Config, *, check: bool = False) -> tuple[Standing, Sequence[str]]:
+    """Bring the schema up to date; answers what the database had, and the steps that were to do.
+
+    With ``check`` nothing is done or made. Raises TesseraError where this program does not fit, or was not let.
+    """
+    if check and config.database_url is None and not (config.data_dir / "postgres" / "PG_VERSION").exists():
+        return NOTHING, NOTHING.pending(QUEUE)
+    house = House(config, work=False)
+    async with house._stack:
+        url = (await house._open_database(upgrade=False)).url
+        found = await standing(url)
+        found.check(QUEUE)
+        if not check:
+            await migrate(url, QUEUE)
+        return found, found.pending(QUEUE)
 
 
 @asynccontextmanager

@@ -181,7 +181,7 @@ def deliver(shop: Workshop, **changes: Any) -> Deliver:
         "clock": house.clock,
         "chance": lambda: 0.5,
     }
-    return Deliver(house.database, house.dialects, house.link, house.outbound, **{**terms, **changes})
+    return Deliver(house.database, house.families, house.link, house.outbound, **{**terms, **changes})
 
 
 async def ended(shop: Workshop, url: str) -> Delivery:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.integration.workshop import PRICE, OpenShop, Workshop
 
+from tessera.dialects import gpt4o
 from tessera.domain.account import Caps
 from tessera.domain.errors import Ambiguous, Failed, KeyCapReached, Rejected, Unavailable
 from tessera.domain.task import Mode, Reason, State, Task
@@ -83,7 +84,7 @@ async def told(shop: Workshop, task_id: str) -> None:
     task = await shop.task(task_id)
     code = {State.SUCCEEDED: 200, State.FAILED: 500, State.CANCELED: 499}[task.state]
     ledger = ["hold", "settle" if task.state is State.SUCCEEDED else "release"]
-    dialect = shop.house.dialects["gpt4o-image"]
+    dialect = gpt4o.family
     record: Any = dialect.record(task, shop.house.link, shop.house.clock())
     callback: Any = dialect.callback(task, shop.house.link)
     assert await shop.kinds(task_id) == ledger
@@ -105,7 +106,7 @@ async def test_a_waiting_task_is_canceled_at_once_and_never_submitted(open_shop:
         assert canceled is not None
         assert (canceled.state, canceled.started_at) == (State.CANCELED, None)
         assert await shop.balance() == before
-        assert await jobs(shop, "task") == 1, "its job is still there"
+        assert await jobs(shop, "task-test") == 1, "its job is still there"
         assert await jobs(shop, "cancel") == 0, "there is nobody to tell"
         await told(shop, task_id)
     ended = passed("run.finished")
@@ -120,7 +121,7 @@ async def test_a_waiting_task_is_canceled_at_once_and_never_submitted(open_shop:
 
 
 async def _no_jobs(shop: Workshop) -> bool:
-    return await jobs(shop, "task") == 0
+    return await jobs(shop, "task-test") == 0
 
 
 async def test_a_running_task_is_canceled_at_once_and_its_provider_is_told_once(open_shop: OpenShop) -> None:
@@ -232,7 +233,7 @@ async def test_a_canceled_task_is_told_with_code_499(
             assert await cancel(shop, task_id) is not None
             hang.set()
         house = shop.house
-        record: Any = house.dialects["gpt4o-image"].record(await shop.task(task_id), house.link, house.clock())
+        record: Any = gpt4o.family.record(await shop.task(task_id), house.link, house.clock())
         assert (record.errorCode, record.errorMessage, record.successFlag) == (499, words, 2)
         assert (record.status, record.response) == (status, None)
         assert record.completeTime is not None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.integration.workshop import PRICE, OpenShop, Workshop
 
+from tessera.dialects import gpt4o
 from tessera.domain.errors import Failed
 from tessera.domain.task import Reason, State, Task
 from tessera.engine import faults
@@ -60,7 +61,7 @@ async def events(shop: Workshop, task_id: str) -> list[str]:
 
 
 def code(shop: Workshop, task: Task) -> int:
-    callback: Any = shop.house.dialects["gpt4o-image"].callback(task, shop.house.link)
+    callback: Any = gpt4o.family.callback(task, shop.house.link)
     return int(callback.code)
 
 
@@ -97,7 +98,7 @@ async def test_silence_ends_the_task_at_its_deadline_and_a_late_success_is_told_
         assert (await shop.balance(), await shop.kinds(task_id)) == (before, ["hold", "release"])
         assert await shop.states(task_id) == ["sandbox succeeded"]
         assert [len(fake.submissions), len(fake.jobs)] == [1, 1]
-        record: Any = shop.house.dialects["gpt4o-image"].record(task, shop.house.link, ticker.now)
+        record: Any = gpt4o.family.record(task, shop.house.link, ticker.now)
         assert (record.status, record.errorCode, record.successFlag) == ("SUCCESS", None, 1)
         await shop.check(late=True)
 

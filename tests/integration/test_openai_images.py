@@ -69,8 +69,7 @@ def job(folder: Path, *, files: tuple[InputFile, ...] = (), mask: InputFile | No
         model="gpt-image-2.6-flare",
         request=replace(ImageRequest(prompt="a lighthouse at dusk", images=urls), **changes),
         workdir=folder,
-        images=files,
-        mask=mask,
+        files=(*files, replace(mask, role="mask")) if mask else files,
     )
 
 

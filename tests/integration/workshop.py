@@ -171,6 +171,7 @@ def make_draft(
         operation="image.edit" if images else "image.generate",
         model=model,
         request=ImageRequest(prompt=prompt, count=count, images=images, mask=mask),
+        price=PRICE * count,
         params=params or f'{{"prompt":"{prompt}","size":"1:1"}}',
         callback_url=callback,
         fallback=fallback,

@@ -280,26 +280,3 @@ def test_the_callback_of_a_success() -> None:
 
 
 # ---- direct links ----
-
-
-@pytest.mark.parametrize(
-    ("fields", "wanted"),
-    [
-        ({"taskId": TASK_ID, "url": PICTURE}, (TASK_ID, PICTURE)),
-        ({"taskId": f"task_4o_{TASK_ID}", "url": PICTURE}, (TASK_ID, PICTURE)),
-        ({"url": PICTURE}, (None, PICTURE)),
-        ({"taskId": "", "url": PICTURE}, (None, PICTURE)),
-        ({"taskId": TASK_ID, "imageUrl": PICTURE}, (TASK_ID, PICTURE)),
-        ({"taskId": TASK_ID, "imageUrl": "old", "url": PICTURE}, (TASK_ID, PICTURE)),
-    ],
-)
-def test_a_download_url_body_says_which_file_of_which_task(
-    fields: dict[str, str], wanted: tuple[str | None, str]
-) -> None:
-    assert DIALECT.wanted(json.dumps(fields).encode()) == wanted
-
-
-@pytest.mark.parametrize("fields", [{}, {"taskId": TASK_ID}, {"url": ""}, {"url": None}])
-def test_a_download_url_body_without_a_url_is_refused(fields: dict[str, object]) -> None:
-    with pytest.raises(Invalid, match=r"^url: is required$"):
-        DIALECT.wanted(json.dumps(fields).encode())

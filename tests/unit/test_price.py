@@ -1,7 +1,6 @@
 """The price list and the quote."""
 
-import tomllib
-from importlib import resources
+from dataclasses import replace
 
 import pytest
 
@@ -36,7 +35,7 @@ def test_a_model_without_a_price_is_not_free() -> None:
         ({"per": "output", "credits": "10"}, "source"),
         ({"per": "output", "source": "x"}, "credits"),
         ({"credits": "1", "source": "x"}, "per"),
-        ({"per": "second", "credits": "1", "source": "x"}, "per is output or task"),
+        ({"per": "minute", "credits": "1", "source": "x"}, "per is task, output or second"),
         ({"per": "task", "credits": "-1", "source": "x"}, "must not be negative"),
         ({"per": "task", "credits": "0.0001", "source": "x"}, "finer than"),
         ({"per": "task", "credits": "ten", "source": "x"}, "ConversionSyntax"),
@@ -50,6 +49,8 @@ def test_a_bad_entry_is_named_with_its_fault(entry: object, why: str) -> None:
     assert why in str(caught.value)
 
 
-def test_the_price_list_of_the_house_can_be_read() -> None:
-    data = tomllib.loads(resources.files("tessera.contract").joinpath("prices.toml").read_text("utf-8"))
-    assert PriceList(data).quote(draft("gpt4o-image", 2)) == 20_000
+def test_an_operators_price_takes_the_place_of_the_familys_own() -> None:
+    asked = replace(draft(count=2), price=7, units={"second": 8})
+    assert PriceList({}).quote(asked) == 7
+    assert PriceList({"m": {"per": "second", "credits": "1.5", "source": "x"}}).quote(asked) == 12_000
+    assert PriceList({"m": {"per": "output", "credits": "1.5", "source": "x"}}).quote(asked) == 3000

@@ -362,4 +362,4 @@ def test_a_damaged_picture_is_measured_or_refused_and_never_an_accident(
         found = asyncio.run(ingest.measure(source))
     except InputError:
         return
-    assert 0 < found.width * found.height <= ingest.MAX_PIXELS
+    assert 0 < (found.width or 0) * (found.height or 0) <= ingest.MAX_PIXELS

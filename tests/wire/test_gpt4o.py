@@ -425,8 +425,9 @@ async def test_an_id_is_good_with_and_without_the_prefix_of_the_samples(desk: De
     ("query", "msg"),
     [
         ("", "taskId: is required"),
-        ("?taskId=", "taskId: has to be given once"),
-        ("?taskId=%20", "taskId: has to be given once"),
+        ("?taskId=", "taskId: is required"),
+        ("?taskId=%20", "taskId: is required"),
+        ("?taskId=&taskId=", "taskId: is required"),
         ("?taskId=a&taskId=b", "taskId: has to be given once"),
         ("?task_id=a", "taskId: is required"),
         (f"?taskId={UNKNOWN}", "The record does not exist"),

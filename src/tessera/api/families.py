@@ -1,27 +1,32 @@
-"""The generating families: create, look, and get a direct link. One pair of handlers serves every dialect."""
+"""The generating families: every operation of every dialect is served here, by the same few lines."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
 
+from tessera.api import watch
 from tessera.api.auth import Keys
-from tessera.api.http import Direct, HttpRequest, HttpResponse, body, header, one, success
-from tessera.contract.envelope import TaskCreated
+from tessera.api.http import Direct, HttpRequest, HttpResponse, answer, body, header, success
+from tessera.contract.envelope import Envelope, encode
+from tessera.contract.operations import Operation
 from tessera.db import assets, tasks
 from tessera.dialects import files as files_dialect
-from tessera.dialects.base import Dialect
-from tessera.dialects.gpt4o import Gpt4o
+from tessera.dialects.base import Call, Route
 from tessera.domain.account import ApiKey
 from tessera.domain.asset import Asset
-from tessera.domain.errors import Invalid, NotFound
-from tessera.domain.task import State, Task
+from tessera.domain.errors import Invalid
+from tessera.domain.task import Draft, Task
 from tessera.kit.batch import Batch
 from tessera.kit.ids import plausible
 from tessera.wiring import House
 
 REPLAYED = {"Idempotency-Replayed": "true"}
+
+GLANCE = 0.1
+"""Seconds between two looks at a task whose end somebody waits for."""
 
 
 class Families:
@@ -30,69 +35,31 @@ class Families:
     def __init__(self, house: House, keys: Keys) -> None:
         self.house = house
         self.keys = keys
-        self._tasks: Batch[tuple[str, str], Task | None] = Batch(self._read_tasks, lanes=2)
-        self._assets: Batch[str, Asset | None] = Batch(self._read_assets, lanes=2)
+        self.tasks: Batch[tuple[str, str], Task | None] = Batch(self._read_tasks, lanes=2)
+        self.assets: Batch[str, Asset | None] = Batch(self._read_assets, lanes=2)
 
-    async def create(self, request: HttpRequest, dialect: Dialect) -> HttpResponse:
+    async def serve(self, request: HttpRequest, route: Route) -> HttpResponse:
         key = await self.keys(request)
-        draft = dialect.parse(await body(request, self.house.config.body_max_bytes))
-        ticket = await self.house.intake.accept(draft, key, header(request, b"idempotency-key"))
-        return success(TaskCreated(ticket.task_id), REPLAYED if ticket.replayed else None)
-
-    async def record(self, request: HttpRequest, dialect: Dialect, task_id: Callable[[str], str]) -> HttpResponse:
-        key = await self.keys(request)
-        task = await self._own_task(key, dialect.family, task_id(one(request, "taskId")))
-        if task is None:
-            raise NotFound("The record does not exist")
-        return success(dialect.record(task, self.house.link, self.house.clock()))
-
-    async def task_link(self, request: HttpRequest, dialect: Gpt4o) -> HttpResponse:
-        """A direct link to a result of a task of this family, in the family's own words."""
-        key = await self.keys(request)
-        task_id, url = dialect.wanted(await body(request, self.house.config.body_max_bytes))
-        object_key = self.house.links.key(url)
-        if task_id is None:
-            found = await self._assets(object_key) if object_key else None
-            task_id = found.task_id if found else None
-        task = await self._own_task(key, dialect.family, task_id) if task_id else None
-        if task is None:
-            raise NotFound("record is null")
-        _check_ready(task, self.house.clock(), self.house.config.retention_outputs)
-        asset = next((output for output in task.outputs if output.key == object_key), None)
-        if asset is None:
-            raise Invalid("record result data not exist", field="url")
-        if asset.purged_at is not None:
-            raise Invalid(_too_old(self.house.config.retention_outputs), field="url")
-        return success(self._sign(asset))
+        sent = await body(request, self.house.config.body_max_bytes) if route.operation.method == "post" else b""
+        desk = CallersDesk(self, key, header(request, b"idempotency-key") if route.operation.creates else None)
+        query = request.query_params.dict() if request.scope["query_string"] else {}
+        data = await route.answer(Call(body=sent, query=query, path=request.path_params), desk)
+        if isinstance(data, Envelope):
+            watch.note(request.scope, 0 if data.code == 200 else data.code)
+            return answer(encode(data))
+        return success(data, REPLAYED if desk.replayed else None)
 
     async def any_link(self, request: HttpRequest) -> HttpResponse:
         """A direct link to any file that this account's tasks made."""
-        key = await self.keys(request)
+        desk = CallersDesk(self, await self.keys(request), None)
         url = files_dialect.wanted(await body(request, self.house.config.body_max_bytes))
-        object_key = self.house.links.key(url)
-        asset = await self._assets(object_key) if object_key else None
-        if asset is None or asset.account_id != key.account_id or asset.task_id is None:
-            raise Invalid("url is wrong", field="url")
-        task = await self._tasks((asset.task_id, key.account_id))
-        if task is None or task.mode != key.mode:
+        key = desk.key(url)
+        asset = await desk.asset(key) if key else None
+        if asset is None or asset.task_id is None or await desk.task(asset.task_id) is None:
             raise Invalid("url is wrong", field="url")
         if asset.purged_at is not None:
-            raise Invalid(_too_old(self.house.config.retention_outputs), field="url")
-        return success(self._sign(asset))
-
-    def _sign(self, asset: Asset) -> str:
-        expires = timedelta(seconds=self.house.config.link_seconds)
-        return self.house.store.sign(asset.key, expires=expires, now=self.house.clock())
-
-    async def _own_task(self, key: ApiKey, family: str, task_id: str) -> Task | None:
-        """The task, where it is this account's, of the key's mode and of this family; a foreign one is unknown."""
-        # What no id can be is not looked up: reads of the same moment go together, and one must not spoil the others.
-        if not plausible(task_id):
-            return None
-        task = await self._tasks((task_id, key.account_id))
-        if task is None or (task.account_id, task.mode, task.family) != (key.account_id, key.mode, family):
-            return None
-        return task
+            raise Invalid(files_dialect.too_old(desk.kept), field="url")
+        return success(desk.direct(asset))
 
     async def _read_tasks(self, wanted: Sequence[tuple[str, str]]) -> list[Task | Exception | None]:
         ids, owners = {task_id for task_id, _ in wanted}, {account_id for _, account_id in wanted}
@@ -104,39 +71,85 @@ class Families:
         return [found.get(each) for each in keys]
 
 
-def _check_ready(task: Task, now: datetime, kept: timedelta) -> None:
-    if task.state is not State.SUCCEEDED:
-        raise Invalid("record status is not success", field="taskId")
-    if now - task.created_at > kept:
-        raise Invalid(_too_old(kept), field="taskId")
-    if not task.outputs:
-        raise Invalid("record result data is empty", field="taskId")
+class CallersDesk:
+    """The gateway as one call sees it, see ``dialects.base.Desk``: nobody else's tasks and files are there."""
 
+    def __init__(self, families: Families, key: ApiKey, idempotency_key: str | None) -> None:
+        self._families = families
+        self._house = families.house
+        self._key = key
+        self._idempotency_key = idempotency_key
+        self.replayed = False
 
-def _too_old(kept: timedelta) -> str:
-    unit, count = ("days", kept.days) if kept.days else ("hours", int(kept.total_seconds() // 3600))
-    return f"Temporarily supports records within {count} {unit}"
+    @property
+    def now(self) -> datetime:
+        return self._house.clock()
+
+    @property
+    def kept(self) -> timedelta:
+        return self._house.config.retention_outputs
+
+    def link(self, asset: Asset) -> str:
+        return self._house.link(asset)
+
+    def direct(self, asset: Asset) -> str:
+        expires = timedelta(seconds=self._house.config.link_seconds)
+        return self._house.store.sign(asset.key, expires=expires, now=self.now)
+
+    def key(self, url: str) -> str | None:
+        return self._house.links.key(url)
+
+    async def asset(self, key: str) -> Asset | None:
+        asset = await self._families.assets(key)
+        return asset if asset is not None and asset.account_id == self._key.account_id else None
+
+    async def task(self, task_id: str) -> Task | None:
+        # What no id can be is not looked up: reads of the same moment go together, and one must not spoil the others.
+        task = await self._families.tasks((task_id, self._key.account_id)) if plausible(task_id) else None
+        return task if task is not None and self._own(task) else None
+
+    async def children(self, parent: Task, operation: str) -> list[Task]:
+        ids = await tasks.children(self._house.database, parent.id, operation, self._key.account_id)
+        found = [await self.task(each) for each in ids]
+        return [task for task in found if task is not None]
+
+    async def accept(self, draft: Draft, *, once: str | None = None) -> str:
+        ticket = await self._house.intake.accept(draft, self._key, once or self._idempotency_key)
+        self.replayed = ticket.replayed and once is None
+        return ticket.task_id
+
+    async def done(self, task_id: str, within: timedelta) -> Task:
+        end = asyncio.get_running_loop().time() + within.total_seconds()
+        while True:
+            task = await self.task(task_id)
+            assert task is not None  # it was accepted for this caller
+            if task.state.terminal or asyncio.get_running_loop().time() >= end:
+                return task
+            await asyncio.sleep(GLANCE)
+
+    def _own(self, task: Task) -> bool:
+        return (task.account_id, task.mode) == (self._key.account_id, self._key.mode)
 
 
 def routes(families: Families) -> list[HTTPRouteHandler]:
-    """The paths of every family that is built so far."""
-    gpt4o = families.house.dialects["gpt4o-image"]
-    assert isinstance(gpt4o, Gpt4o)
-
-    @post("/api/v1/gpt4o-image/generate", status_code=200, middleware=[Direct])
-    async def generate(request: Request) -> HttpResponse:  # type: ignore[type-arg]
-        return await families.create(request, gpt4o)
-
-    @get("/api/v1/gpt4o-image/record-info", middleware=[Direct])
-    async def record_info(request: Request) -> HttpResponse:  # type: ignore[type-arg]
-        return await families.record(request, gpt4o, gpt4o.task_id)
-
-    @post("/api/v1/gpt4o-image/download-url", status_code=200, middleware=[Direct])
-    async def download_url(request: Request) -> HttpResponse:  # type: ignore[type-arg]
-        return await families.task_link(request, gpt4o)
+    """The paths of every family."""
+    served = [_handler(families, route) for family in families.house.families.values() for route in family.routes]
 
     @post("/api/v1/common/download-url", status_code=200, middleware=[Direct])
     async def common_download_url(request: Request) -> HttpResponse:  # type: ignore[type-arg]
         return await families.any_link(request)
 
-    return [generate, record_info, download_url, common_download_url]
+    return [*served, common_download_url]
+
+
+def _handler(families: Families, route: Route) -> HTTPRouteHandler:
+    async def handle(request: Request) -> HttpResponse:  # type: ignore[type-arg]
+        return await families.serve(request, route)
+
+    make = post if route.operation.method == "post" else get
+    return make(_template(route.operation), status_code=200, middleware=[Direct])(handle)
+
+
+def _template(operation: Operation) -> str:
+    """The path as the framework wants it: each part of it that is named is text."""
+    return operation.path.replace("}", ":str}")

@@ -149,11 +149,3 @@ async def stream(request: HttpRequest, limit: int, field: str = "body") -> Async
 async def body(request: HttpRequest, limit: int) -> bytes:
     """The whole body, at most ``limit`` bytes. Raises TooLarge."""
     return b"".join([chunk async for chunk in stream(request, limit)])
-
-
-def one(request: HttpRequest, name: str) -> str:
-    """A query parameter that has to be there once. Raises Invalid."""
-    values = request.query_params.getall(name, [])
-    if len(values) != 1 or not values[0].strip():
-        raise Invalid(f"{name}: is required" if not values else f"{name}: has to be given once", field=name)
-    return str(values[0].strip())

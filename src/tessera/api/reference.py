@@ -11,7 +11,8 @@ from tessera.wiring import House
 
 
 def routes(house: House) -> list[HTTPRouteHandler]:
-    document = encode(openapi(__version__, house.public_url))
+    operations = (route.operation for family in house.families.values() for route in family.routes)
+    document = encode(openapi(__version__, house.public_url, operations))
 
     @get("/openapi.json")
     async def reference() -> HttpResponse:

@@ -1,16 +1,16 @@
-"""Every operation of the gateway, and the OpenAPI document that is made of them.
+"""The gateway's own operations, and the OpenAPI document that is made of them and of those of the families.
 
-A test holds this list against the routes that are really served.
+A test holds it against the routes that are really served.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
-from tessera.contract.envelope import Envelope, TaskCreated, UploadError
+from tessera.contract.envelope import Envelope, UploadError
 from tessera.contract.files import Base64Upload, DownloadUrl, Uploaded, UrlUpload
-from tessera.contract.images import Gpt4oDownloadUrl, Gpt4oGenerate, Gpt4oRecord
 from tessera.contract.native import NativeDelivery, NativeTask
 
 Method = Literal["get", "post"]
@@ -45,34 +45,6 @@ class StreamUpload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation(
-        method="post",
-        path="/api/v1/gpt4o-image/generate",
-        id="generate4oImage",
-        summary="Create a 4o image task: text to image, edit, or mask edit",
-        tag="4o Image",
-        body=Gpt4oGenerate,
-        data=TaskCreated,
-        creates=True,
-    ),
-    Operation(
-        method="get",
-        path="/api/v1/gpt4o-image/record-info",
-        id="get4oImageDetails",
-        summary="State and result of a 4o image task",
-        tag="4o Image",
-        query=("taskId!",),
-        data=Gpt4oRecord,
-    ),
-    Operation(
-        method="post",
-        path="/api/v1/gpt4o-image/download-url",
-        id="get4oImageDownloadUrl",
-        summary="Turn a result URL of a 4o task into a presigned direct download URL",
-        tag="4o Image",
-        body=Gpt4oDownloadUrl,
-        data=str,
-    ),
     Operation(
         method="get",
         path="/api/v1/chat/credit",
@@ -164,15 +136,16 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 
-def openapi(version: str, server: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the gateway."""
-    types = [each for operation in OPERATIONS for each in (operation.body, operation.data) if each is not None]
+def openapi(version: str, server: str, families: Iterable[Operation]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the gateway: the operations of its families, and its own."""
+    operations = (*families, *OPERATIONS)
+    types = [each for operation in operations for each in (operation.body, operation.data) if each is not None]
     schemas, components = msgspec.json.schema_components(
         [*types, Envelope, UploadError], ref_template="#/components/schemas/{name}"
     )
     known = dict(zip(map(str, types), schemas, strict=False))
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation, known)
     return {
         "openapi": "3.1.0",

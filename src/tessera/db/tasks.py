@@ -12,10 +12,10 @@ import msgspec
 from tessera.db import assets
 from tessera.db.connection import Connection, Database
 from tessera.domain.asset import Asset
-from tessera.domain.task import Failure, Mode, Reason, Request, State, Task
+from tessera.domain.task import REQUESTS, Failure, Mode, Piece, Reason, State, Task
 
 COLUMNS = """id, account_id, key_id, mode, family, operation, model, request, params, callback_url, fallback, price,
-    state, progress, epoch, created_at, started_at, completed_at, reason, message"""
+    state, progress, epoch, created_at, started_at, completed_at, reason, message, parent, stage, pieces"""
 
 WIDTH = len(COLUMNS.split(","))
 WITH_OUTPUTS = ", ".join(
@@ -25,7 +25,8 @@ WITH_OUTPUTS = ", ".join(
 """A task, and from ``WIDTH`` on one of its outputs."""
 
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(Request).decode
+decoders = {kind: msgspec.json.Decoder(request).decode for kind, request in REQUESTS.items()}
+decode_pieces = msgspec.json.Decoder(tuple[Piece, ...]).decode
 
 
 async def insert(connection: Connection, tasks: Sequence[Task]) -> None:
@@ -39,11 +40,11 @@ async def insert(connection: Connection, tasks: Sequence[Task]) -> None:
         WITH n AS MATERIALIZED (
             SELECT * FROM json_to_recordset($1) AS n (
                 id text, account_id text, key_id text, mode text, family text, operation text, model text, request text,
-                params text, callback_url text, fallback text, price bigint, created_at timestamptz
+                params text, callback_url text, fallback text, price bigint, created_at timestamptz, parent text
             )
         ), t AS (
             INSERT INTO tasks (id, account_id, key_id, mode, family, operation, model, request, params,
-                               callback_url, fallback, price, created_at)
+                               callback_url, fallback, price, created_at, parent)
             SELECT * FROM n
         )
         INSERT INTO ledger (account_id, mode, kind, amount, task_id, created_at)
@@ -114,6 +115,21 @@ async def start(connection: Connection, task: Task) -> bool:
     return bool(status == "UPDATE 1")
 
 
+async def progress_all(database: Database, steps: Sequence[tuple[Task, float]]) -> set[str]:
+    """``progress`` of many tasks in one statement; answers the ids of those that are running under this claim."""
+    rows = await database.pool.fetch(
+        """
+        UPDATE tasks t SET progress = greatest(progress, n.value)
+        FROM unnest($1::text[], $2::bigint[], $3::float8[]) AS n (id, epoch, value)
+        WHERE t.id = n.id AND t.epoch = n.epoch AND t.state = 'running' RETURNING t.id
+        """,
+        [task.id for task, _ in steps],
+        [task.epoch for task, _ in steps],
+        [value for _, value in steps],
+    )
+    return {row["id"] for row in rows}
+
+
 async def progress(database: Database, task: Task, value: float) -> bool:
     """Write how far a running task is (0..1); it never goes back. False when the claim was lost or the task is over."""
     status = await database.pool.execute(
@@ -126,6 +142,32 @@ async def progress(database: Database, task: Task, value: float) -> bool:
         value,
     )
     return bool(status == "UPDATE 1") or await held(database, task)
+
+
+async def advance(connection: Connection, task: Task, stage: str, pieces: Sequence[Piece]) -> bool:
+    """Write which stage a running task has reached, and what it has made. False when the claim was lost or it is over."""
+    status = await connection.execute(
+        """
+        UPDATE tasks SET stage = $3, pieces = $4
+        WHERE id = $1 AND epoch = $2 AND state = 'running'
+        """,
+        task.id,
+        task.epoch,
+        stage,
+        _pieces(pieces),
+    )
+    return bool(status == "UPDATE 1")
+
+
+async def children(database: Database, parent: str, operation: str, account_id: str) -> list[str]:
+    """Ids of the tasks of one operation that go on from a task, the newest first."""
+    rows = await database.pool.fetch(
+        "SELECT id FROM tasks WHERE parent = $1 AND operation = $2 AND account_id = $3 ORDER BY id DESC LIMIT 50",
+        parent,
+        operation,
+        account_id,
+    )
+    return [row["id"] for row in rows]
 
 
 async def held(database: Database, task: Task) -> bool:
@@ -142,26 +184,35 @@ async def held(database: Database, task: Task) -> bool:
     )
 
 
-async def revive(connection: Connection, task: Task, now: datetime) -> bool:
+async def revive(connection: Connection, task: Task, now: datetime, pieces: Sequence[Piece] = ()) -> bool:
     """A late success: from failed at the deadline to succeeded. Its hold was released, so it costs nothing."""
     status = await connection.execute(
         """
-        UPDATE tasks SET state = 'succeeded', reason = NULL, message = NULL, completed_at = $3, progress = 1
+        UPDATE tasks SET state = 'succeeded', reason = NULL, message = NULL, completed_at = $3, progress = 1,
+                         pieces = $4
         WHERE id = $1 AND epoch = $2 AND state = 'failed' AND reason = 'deadline_passed'
         """,
         task.id,
         task.epoch,
         now,
+        _pieces(pieces),
     )
     return bool(status == "UPDATE 1")
 
 
-async def end(connection: Connection, task: Task, state: State, failure: Failure | None, now: datetime) -> bool:
+async def end(
+    connection: Connection,
+    task: Task,
+    state: State,
+    failure: Failure | None,
+    now: datetime,
+    pieces: Sequence[Piece] = (),
+) -> bool:
     """To a terminal state, by compare-and-set; False when the claim was lost or another end came first."""
     status = await connection.execute(
         """
         UPDATE tasks SET state = $3, reason = $4, message = $5, completed_at = $6,
-                         progress = CASE WHEN $3 = 'succeeded' THEN 1 ELSE progress END
+                         progress = CASE WHEN $3 = 'succeeded' THEN 1 ELSE progress END, pieces = $7
         WHERE id = $1 AND epoch = $2 AND state IN ('waiting', 'running')
         """,
         task.id,
@@ -170,6 +221,7 @@ async def end(connection: Connection, task: Task, state: State, failure: Failure
         failure.reason.value if failure else None,
         failure.message if failure else None,
         now,
+        _pieces(pieces),
     )
     return bool(status == "UPDATE 1")
 
@@ -216,6 +268,10 @@ async def forget(connection: Connection, before: datetime, *, limit: int) -> int
     return len(ids)
 
 
+def _pieces(pieces: Sequence[Piece]) -> str | None:
+    return encode(pieces).decode() if pieces else None
+
+
 def to_task(row: asyncpg.Record, outputs: tuple[Asset, ...]) -> Task:
     return Task(
         id=row["id"],
@@ -225,7 +281,7 @@ def to_task(row: asyncpg.Record, outputs: tuple[Asset, ...]) -> Task:
         family=row["family"],
         operation=row["operation"],
         model=row["model"],
-        request=decode(row["request"]),
+        request=decoders[row["operation"].partition(".")[0]](row["request"]),
         params=row["params"],
         callback_url=row["callback_url"],
         fallback=row["fallback"],
@@ -238,4 +294,7 @@ def to_task(row: asyncpg.Record, outputs: tuple[Asset, ...]) -> Task:
         completed_at=row["completed_at"],
         failure=Failure(Reason(row["reason"]), row["message"] or "") if row["reason"] else None,
         outputs=outputs,
+        parent=row["parent"],
+        stage=row["stage"],
+        pieces=decode_pieces(row["pieces"]) if row["pieces"] else (),
     )

@@ -27,6 +27,23 @@ async def get(database: Database, delivery_id: str) -> Delivery | None:
     return _delivery(row) if row else None
 
 
+async def behind(database: Database, delivery: Delivery) -> bool:
+    """Whether something that happened to its task before has not been tried to be told yet."""
+    return bool(
+        await database.pool.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT FROM deliveries e WHERE e.task_id = $1 AND e.state = 'pending' AND (e.created_at, e.id) < ($2, $3)
+                AND NOT EXISTS (SELECT FROM delivery_attempts a WHERE a.delivery_id = e.id)
+            )
+            """,
+            delivery.task_id,
+            delivery.created_at,
+            delivery.id,
+        )
+    )
+
+
 async def of_task(database: Database, task_id: str) -> list[Delivery]:
     rows = await database.pool.fetch(
         f"SELECT {COLUMNS} FROM deliveries WHERE task_id = $1 ORDER BY created_at, id", task_id

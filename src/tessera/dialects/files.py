@@ -24,6 +24,12 @@ def wanted(body: bytes) -> str:
     return wire.url
 
 
+def too_old(kept: timedelta) -> str:
+    """The recorded words for a file that is not kept any more."""
+    unit, count = ("days", kept.days) if kept.days else ("hours", int(kept.total_seconds() // 3600))
+    return f"Temporarily supports records within {count} {unit}"
+
+
 def uploaded(asset: Asset, url: str, original: str, kept: timedelta) -> Uploaded:
     folder, _, name = asset.key.rpartition("/")
     return Uploaded(

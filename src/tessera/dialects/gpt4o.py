@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from tessera.contract.envelope import Envelope
+from tessera.contract.envelope import Envelope, TaskCreated
 from tessera.contract.images import (
     Gpt4oCallbackData,
     Gpt4oDownloadUrl,
@@ -12,14 +12,19 @@ from tessera.contract.images import (
     Gpt4oResult,
     Status,
 )
-from tessera.dialects.base import Link, compact, read
-from tessera.domain.errors import Invalid
+from tessera.contract.operations import Operation
+from tessera.dialects.base import Call, Desk, Link, Route, compact, creates, read, shows
+from tessera.dialects.files import too_old
+from tessera.domain.errors import Invalid, NotFound
 from tessera.domain.progress import shown
 from tessera.domain.task import Draft, Failure, ImageRequest, Reason, State, Task
 from tessera.kit.clock import millis
 
 MODEL = "gpt4o-image"
 FALLBACK_MODELS = ("GPT_IMAGE_1", "FLUX_MAX")
+PRICE = 10_000
+"""Milli-credits for each picture. The reference names no price; one public client's document estimates 10 credits."""
+
 MAX_FILES = 5
 MAX_PROMPT = 5000
 COUNTS = (1, 2, 4)
@@ -36,9 +41,48 @@ NOT_STARTED = {Reason.INPUT_INVALID, Reason.INPUT_UNREACHABLE, Reason.UNAVAILABL
 """Failures before any provider took the task: status CREATE_TASK_FAILED."""
 
 
+GENERATE = Operation(
+    method="post",
+    path="/api/v1/gpt4o-image/generate",
+    id="generate4oImage",
+    summary="Create a 4o image task: text to image, edit, or mask edit",
+    tag="4o Image",
+    body=Gpt4oGenerate,
+    data=TaskCreated,
+    creates=True,
+)
+RECORD = Operation(
+    method="get",
+    path="/api/v1/gpt4o-image/record-info",
+    id="get4oImageDetails",
+    summary="State and result of a 4o image task",
+    tag="4o Image",
+    query=("taskId!",),
+    data=Gpt4oRecord,
+)
+DOWNLOAD = Operation(
+    method="post",
+    path="/api/v1/gpt4o-image/download-url",
+    id="get4oImageDownloadUrl",
+    summary="Turn a result URL of a 4o task into a presigned direct download URL",
+    tag="4o Image",
+    body=Gpt4oDownloadUrl,
+    data=str,
+)
+
+
 class Gpt4o:
-    family = "gpt4o-image"
+    name = "gpt4o-image"
+    models = frozenset({MODEL, *FALLBACK_MODELS})
     prefix = "task_4o_"
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(GENERATE, creates(self.parse)),
+            Route(RECORD, shows(self.name, self.record, task_id=self.task_id)),
+            Route(DOWNLOAD, self.download),
+        )
 
     def parse(self, body: bytes) -> Draft:
         wire = read(Gpt4oGenerate, body)
@@ -64,12 +108,13 @@ class Gpt4o:
         )
         callback = wire.callBackUrl or None
         return Draft(
-            family=self.family,
+            family=self.name,
             operation="image.edit" if urls else "image.generate",
             model=MODEL,
             request=request,
             params=compact(body),
             callback_url=callback,
+            price=PRICE * request.count,
             fallback=(wire.fallbackModel or "FLUX_MAX") if wire.enableFallback else None,
             urls={**urls, **({"maskUrl": mask} if mask else {}), **({"callBackUrl": callback} if callback else {})},
         )
@@ -99,13 +144,39 @@ class Gpt4o:
         """Clients route by the prefix of the samples; an id is good with and without it."""
         return given.removeprefix(self.prefix)
 
-    def wanted(self, body: bytes) -> tuple[str | None, str]:
-        """Task id (None when left out) and URL of a download-url body. Raises Invalid."""
-        wire = read(Gpt4oDownloadUrl, body)
+    async def download(self, call: Call, desk: Desk) -> str:
+        """A direct link to a result of a task of this family."""
+        wire = read(Gpt4oDownloadUrl, call.body)
         url = wire.url or wire.imageUrl
         if not url:
             raise Invalid("url: is required", field="url")
-        return (self.task_id(wire.taskId) if wire.taskId else None), url
+        key = desk.key(url)
+        task_id = self.task_id(wire.taskId) if wire.taskId else await _maker(key, desk)
+        task = await desk.task(task_id) if task_id else None
+        if task is None or task.family != self.name:
+            raise NotFound("record is null")
+        _check_ready(task, desk)
+        asset = next((output for output in task.outputs if output.key == key), None)
+        if asset is None:
+            raise Invalid("record result data not exist", field="url")
+        if asset.purged_at is not None:
+            raise Invalid(too_old(desk.kept), field="url")
+        return desk.direct(asset)
+
+
+async def _maker(key: str | None, desk: Desk) -> str | None:
+    """The id of the task that made the file under a key."""
+    asset = await desk.asset(key) if key else None
+    return asset.task_id if asset else None
+
+
+def _check_ready(task: Task, desk: Desk) -> None:
+    if task.state is not State.SUCCEEDED:
+        raise Invalid("record status is not success", field="taskId")
+    if desk.now - task.created_at > desk.kept:
+        raise Invalid(too_old(desk.kept), field="taskId")
+    if not task.outputs:
+        raise Invalid("record result data is empty", field="taskId")
 
 
 def _count(wire: Gpt4oGenerate) -> int:
@@ -142,3 +213,6 @@ def _message(task: Task) -> str | None:
     if task.failure:
         return task.failure.message
     return "" if task.state is State.SUCCEEDED else None
+
+
+family = Gpt4o()

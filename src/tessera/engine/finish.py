@@ -17,7 +17,7 @@ from tessera.kit import trace
 from tessera.kit.clock import Clock
 from tessera.kit.ids import Ids
 from tessera.kit.meter import SILENT, Meter
-from tessera.providers.base import Done
+from tessera.providers.base import Done, Running
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,26 @@ class Finish:
         self._ids = ids
         self._meter = meter
 
-    async def succeed(self, task: Task, attempt: Attempt, outputs: Sequence[Asset], done: Done) -> bool:
+    async def advance(
+        self, task: Task, attempt: Attempt, outputs: Sequence[Asset], made: Running, *, kept: int
+    ) -> bool | None:
+        """The task has reached a stage: what is there by now is recorded, and told.
+
+        ``outputs`` are stored, as the first ``kept`` of the attempt were before. False for a task that is past its
+        deadline, which nobody is told anything of but its end; None when the claim was lost.
+        """
+        now = self._clock()
+        async with self._database.transaction() as connection:
+            if await tasks.advance(connection, task, made.stage or "", made.pieces):
+                await self._store(connection, task, attempt, outputs, kept)
+                await self._tell(connection, task, made.stage or "", 1)
+                log.info("task advanced", stage=made.stage, seconds=round((now - task.created_at).total_seconds(), 3))
+                return True
+        return False if await tasks.held(self._database, task) else None
+
+    async def succeed(
+        self, task: Task, attempt: Attempt, outputs: Sequence[Asset], done: Done, *, kept: int = 0
+    ) -> bool:
         """The files are stored: settle, and tell. False when another end came first; nothing is changed then.
 
         After the deadline the hold is back already: a late success is free, and told like any other.
@@ -39,13 +58,13 @@ class Finish:
         await faults.reach("run.finishing")
         now = self._clock()
         async with self._ending(State.SUCCEEDED) as connection:
-            if await tasks.end(connection, task, State.SUCCEEDED, None, now):
+            if await tasks.end(connection, task, State.SUCCEEDED, None, now, done.pieces):
                 await ledger.settle(connection, task.id, now)
-            elif not await tasks.revive(connection, task, now):
+            elif not await tasks.revive(connection, task, now, done.pieces):
                 return False
             await attempts.end(connection, attempt, task.epoch, AttemptState.SUCCEEDED, now, facts=done.facts)
-            await assets.put(connection, outputs)
-            await self._tell(connection, task, State.SUCCEEDED, done.callbacks)
+            await self._store(connection, task, attempt, outputs, kept)
+            await self._tell(connection, task, State.SUCCEEDED.value, done.callbacks)
         self._meter.count("attempts", attempt.provider, AttemptState.SUCCEEDED.value)
         self._meter.count("tasks", task.family, State.SUCCEEDED.value, "")
         await faults.reach("run.finished")
@@ -76,7 +95,7 @@ class Finish:
             if not await tasks.end(connection, task, State.FAILED, failure, now):
                 return False
             await ledger.release(connection, task.id, task.key_id, now)
-            await self._tell(connection, task, State.FAILED, 1)
+            await self._tell(connection, task, State.FAILED.value, 1)
         self._meter.count("tasks", task.family, State.FAILED.value, failure.reason.value)
         await faults.reach("run.finished")
         log.info("task failed", reason=failure.reason.value, message=failure.message)
@@ -101,7 +120,7 @@ class Finish:
             if task is None:
                 return None
             await ledger.release(connection, task.id, task.key_id, now)
-            await self._tell(connection, task, State.CANCELED, 1)
+            await self._tell(connection, task, State.CANCELED.value, 1)
             if task.started_at is not None:
                 await queue.put(connection, "cancel", [task.id])
         self._meter.count("tasks", task.family, State.CANCELED.value, Reason.CANCELED.value)
@@ -123,7 +142,15 @@ class Finish:
             async with self._database.transaction() as connection:
                 yield connection
 
-    async def _tell(self, connection: Connection, task: Task, state: State, times: int) -> None:
+    async def _store(
+        self, connection: Connection, task: Task, attempt: Attempt, outputs: Sequence[Asset], kept: int
+    ) -> None:
+        """Write the rows of outputs; what an attempt before this one had made on its way gives place to them."""
+        if attempt.number > 1 and not kept:
+            await assets.give_up(connection, task.id, self._clock())
+        await assets.put(connection, outputs)
+
+    async def _tell(self, connection: Connection, task: Task, event: str, times: int) -> None:
         if task.callback_url is None:
             return
         deliveries = [
@@ -131,7 +158,7 @@ class Finish:
                 id=f"msg_{self._ids()}",
                 account_id=task.account_id,
                 task_id=task.id,
-                event=f"task.{state.value}",
+                event=f"task.{event}",
                 url=task.callback_url,
                 created_at=self._clock(),
             )

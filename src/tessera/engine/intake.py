@@ -6,8 +6,8 @@ answered only after the commit.
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from tessera.db import idempotency, ledger, tasks
@@ -18,7 +18,7 @@ from tessera.domain.account import ApiKey
 from tessera.domain.admission import RateLimit, Usage, Wallet, admit_rate, admit_spend, admit_usage
 from tessera.domain.errors import IdempotencyConflict, Invalid, Refusal, Unauthorized
 from tessera.domain.price import PriceList
-from tessera.domain.task import Draft, Mode, State, Task
+from tessera.domain.task import Draft, Line, Mode, Request, State, Task
 from tessera.engine import faults, queue
 from tessera.engine.routes import Routes
 from tessera.kit import trace
@@ -26,6 +26,7 @@ from tessera.kit.batch import Batch
 from tessera.kit.clock import Clock
 from tessera.kit.ids import Ids
 
+LANES: Mapping[Mode, queue.Kind] = {Mode.LIVE: "task", Mode.TEST: "task-test"}
 REPLAY = timedelta(hours=24)
 MAX_KEY = 255
 GATHER = 0.0015
@@ -81,6 +82,7 @@ class Order:
             progress=0.0,
             epoch=0,
             created_at=now,
+            parent=draft.parent,
         )
 
 
@@ -115,10 +117,11 @@ class Intake:
         if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
             raise Invalid(f"Idempotency-Key: 1 to {MAX_KEY} characters", field="Idempotency-Key")
         _check_text("Idempotency-Key", idempotency_key or "")
-        _check_text("prompt", draft.request.prompt)
         _check_text("body", draft.params)
         for field, url in draft.urls.items():
             self._check(field, url)
+        for name, value in _texts(draft.request):
+            _check_text(name, value)
         self._routes.of(key.mode, draft.model, draft.operation, draft.fallback)
         with trace.span("task accept", "producer", model=draft.model, operation=draft.operation) as span:
             ticket = await self._commit(self._order(draft, key, idempotency_key))
@@ -223,11 +226,28 @@ class Group:
         await tasks.insert(connection, self._accepted)
         if self._new_marks:
             await idempotency.put(connection, self._new_marks, self._now)
-        await queue.put(connection, "task", [task.id for task in self._accepted], carriers=self._carriers)
+        for mode, kind in LANES.items():
+            jobs = [
+                (task.id, carrier)
+                for task, carrier in zip(self._accepted, self._carriers, strict=True)
+                if task.mode is mode
+            ]
+            await queue.put(connection, kind, [id_ for id_, _ in jobs], carriers=[carrier for _, carrier in jobs])
 
 
 def _digest(draft: Draft) -> bytes:
     return hashlib.sha256(f"{draft.family}\n{draft.operation}\n{draft.params}".encode()).digest()
+
+
+def _texts(request: Request) -> Iterator[tuple[str, str]]:
+    """The texts of a request, each with the name of its field."""
+    for each in fields(request):
+        value = getattr(request, each.name)
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, Line):
+                yield "text", text.text
+            elif isinstance(text, str):
+                yield each.name, text
 
 
 def _check_text(field: str, text: str) -> None:

@@ -16,7 +16,7 @@ from tessera.kit.backoff import grow
 from tessera.kit.clock import Clock
 from tessera.kit.outbound import BadStatus, Outbound, OutboundError, Refused
 from tessera.kit.outbound import TooLarge as TooLong
-from tessera.providers.base import Done, LocalFile, Output
+from tessera.providers.base import Done, LocalFile, Output, Running
 from tessera.storage.base import Store
 from tessera.storage.ingest import TooLarge, WrongType, ingest
 
@@ -47,13 +47,17 @@ class Keep:
         self._bounds = bounds
         self._clock = clock
 
-    async def all(self, task: Task, done: Done, folder: Path) -> list[Asset]:
-        """The outputs as stored assets, in order. Raises Verdict when one cannot be had or kept."""
-        if not done.outputs:
+    async def all(self, task: Task, made: Done | Running, folder: Path, kept: int = 0) -> list[Asset]:
+        """The outputs as stored assets, in order, but for the first ``kept``, which are stored already.
+
+        Raises Verdict when one cannot be had or kept, or when there is nothing at all.
+        """
+        if isinstance(made, Done) and not made.outputs and not made.pieces:
             failure = Failure(Reason.PROVIDER, NO_OUTPUTS)
             raise Verdict(AttemptState.FAILED, failure, cause=None, elsewhere=False)
-        with trace.span("ingest", outputs=len(done.outputs)):
-            return [await self._one(task, output, position, folder) for position, output in enumerate(done.outputs)]
+        fresh = list(enumerate(made.outputs))[kept:]
+        with trace.span("ingest", outputs=len(fresh)):
+            return [await self._one(task, output, position, folder) for position, output in fresh]
 
     async def _one(self, task: Task, output: Output, position: int, folder: Path) -> Asset:
         failures = 0

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
-from tessera.domain.task import Request
+from tessera.domain.errors import Rejected
+from tessera.domain.task import Piece, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +36,23 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFile:
-    """An input of the request, fetched, checked and lying on the local disk."""
+    """An input of the request, fetched, checked and lying on the local disk. ``role`` is that of its source."""
 
     path: Path
     media_type: str
     size: int
     width: int | None = None
     height: int | None = None
+    role: str = "image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One attempt as a provider sees it. ``workdir`` is scratch space that outlives the attempt's last verb only.
 
-    ``upstream_id`` is None until a submission has returned one. ``images`` are in the order of ``request.images``.
+    ``upstream_id`` is None until a submission has returned one. ``files`` are in the order of ``request.sources()``.
+    ``stage`` is the last one that is on record; the first ``kept`` outputs are stored already, and need not be made
+    again by whoever takes a job over.
     """
 
     task_id: str
@@ -56,9 +60,34 @@ class Job:
     model: str
     request: Request
     workdir: Path
-    images: tuple[InputFile, ...] = ()
-    mask: InputFile | None = None
+    operation: str = ""
+    files: tuple[InputFile, ...] = ()
     upstream_id: str | None = None
+    stage: str | None = None
+    kept: int = 0
+
+    @property
+    def images(self) -> tuple[InputFile, ...]:
+        """The pictures to work on, in their order."""
+        return self.of("image")
+
+    @property
+    def mask(self) -> InputFile | None:
+        return next(iter(self.of("mask")), None)
+
+    def of(self, role: str) -> tuple[InputFile, ...]:
+        """The files that play this part."""
+        return tuple(file for file in self.files if file.role == role)
+
+
+R = TypeVar("R", bound=Request)
+
+
+def asked(job: Job, kind: type[R]) -> R:
+    """The request of a job, of the one kind that a provider knows. Raises Rejected for another one."""
+    if not isinstance(job.request, kind):
+        raise Rejected(f"This provider takes no {type(job.request).__name__}", portable=True)
+    return job.request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,20 +117,30 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """Not finished. ``progress`` in 0..1 where the provider knows; ``again`` is when it wants to be asked next."""
+    """Not finished. ``progress`` in 0..1 where the provider knows; ``again`` is when it wants to be asked next.
+
+    ``stage`` names how far the job is, where the family of its operation tells that to callers; ``pieces`` and
+    ``outputs`` are what is there by then: all of it, in the order that ``Done`` will have. A stage is told once, and
+    is in ``Job.stage`` from then on.
+    """
 
     progress: float | None = None
     again: timedelta = timedelta(seconds=2)
+    stage: str | None = None
+    outputs: tuple[Output, ...] = ()
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """Finished: the files in order, and facts worth keeping on the attempt (seconds, tokens, their cost).
 
+    ``pieces`` are what was made where files alone do not tell it; what is words only has pieces and no outputs.
     ``callbacks`` is how many times the end is told; more than one only where a developer asked the sandbox for it.
     """
 
-    outputs: tuple[Output, ...]
+    outputs: tuple[Output, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     callbacks: int = 1
 

@@ -220,8 +220,13 @@ class FindingFake(Fake):
 
 def picture(request: Request, index: int = 0) -> bytes:
     """What the fake draws: a small picture of the ratio, different for every request and every index."""
-    wide, high = (8 * int(part) for part in request.ratio.split(":"))
+    wide, high = (8 * int(part) for part in _ratio(request).split(":"))
     return png(wide, high, 16 + index, f"{index} {request!r}".encode())
+
+
+def _ratio(request: Request) -> str:
+    ratio = getattr(request, "ratio", "1:1")
+    return ratio if ":" in ratio else "1:1"
 
 
 def png(width: int = 8, height: int = 8, shade: int = 128, comment: bytes = b"") -> bytes:

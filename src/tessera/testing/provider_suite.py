@@ -73,7 +73,7 @@ def paint_mask(path: Path, size: tuple[int, int] = (96, 64)) -> InputFile:
     picture = Image.new("L", size, 255)
     picture.paste(0, (0, 0, size[0] // 2, size[1]))
     picture.save(path, "PNG")
-    return InputFile(path=path, media_type="image/png", size=path.stat().st_size, width=size[0], height=size[1])
+    return InputFile(path=path, media_type="image/png", size=path.stat().st_size, width=size[0], height=size[1], role="mask")
 
 
 class ProviderSuite:
@@ -112,8 +112,8 @@ class ProviderSuite:
                 model=model or next(iter(provider.manifest.models.values())),
                 request=replace(request, **changes),
                 workdir=folder,
-                images=images,
-                mask=paint_mask(tmp_path / f"mask-{number}.png") if mask else None,
+                operation=operation,
+                files=(*images, paint_mask(tmp_path / f"mask-{number}.png")) if mask else images,
             )
 
         return make

@@ -1,6 +1,7 @@
 """Tell: one try of a delivery. Prepare, call, record; the attempt row is written whatever happens."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import random
 
@@ -9,7 +10,8 @@ import structlog
 
 from tessera.db import accounts, tasks, webhooks
 from tessera.db.connection import Database
-from tessera.dialects.base import Dialect, Link
+from tessera.dialects.base import Family, Link
+from tessera.domain.task import TERMINAL, State, Task
 from tessera.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
 from tessera.kit import backoff, faults
 from tessera.kit.clock import Clock
@@ -20,6 +22,17 @@ from tessera.webhooks import sign
 log = structlog.get_logger(__name__)
 
 GONE = 410
+ENDS = frozenset(state.value for state in TERMINAL)
+IN_TURN = timedelta(milliseconds=200)
+"""How soon to look again whether what happened to the task before was tried to be told."""
+
+
+def at(task: Task, event: str) -> Task:
+    """The task as it was when an event happened: one of a stage is told as such, however far the task is by now."""
+    stage = event.removeprefix("task.")
+    if stage in ENDS:
+        return task
+    return replace(task, state=State.RUNNING, stage=stage, failure=None, completed_at=None)
 
 
 class Deliver:
@@ -28,7 +41,7 @@ class Deliver:
     def __init__(
         self,
         database: Database,
-        dialects: Mapping[str, Dialect],
+        families: Mapping[str, Family],
         link: Link,
         outbound: Outbound,
         *,
@@ -39,7 +52,7 @@ class Deliver:
         meter: Meter = SILENT,
     ) -> None:
         self._database = database
-        self._dialects = dialects
+        self._families = families
         self._link = link
         self._outbound = outbound
         self._schedule = schedule
@@ -53,6 +66,8 @@ class Deliver:
         delivery = await webhooks.get(self._database, delivery_id)
         if delivery is None or delivery.state is not DeliveryState.PENDING:
             return None
+        if await webhooks.behind(self._database, delivery):
+            return IN_TURN
         number = len(await webhooks.attempts(self._database, delivery_id)) + 1
         await faults.reach("callback.sending")
         attempt = await self._attempt(delivery, number)
@@ -101,7 +116,7 @@ class Deliver:
         account = await accounts.find(self._database, delivery.account_id)
         if task is None or account is None:
             raise OutboundError("the task of this delivery is gone")
-        body = msgspec.json.encode(self._dialects[task.family].callback(task, self._link))
+        body = msgspec.json.encode(self._families[task.family].callback(at(task, delivery.event), self._link))
         signed = sign.headers(account.secrets(now), delivery_id=delivery.id, task_id=task.id, body=body, now=now)
         return body, {"Content-Type": "application/json", "User-Agent": "Tessera-Webhook/1", **signed}
 
