@@ -42,7 +42,7 @@ async def test_nothing_is_made_where_nothing_is(make_config: MakeConfig, tmp_pat
     found = by_name(await examine(config, {}))
     assert found["database"].grade is Grade.NOTE
     assert found["provider openai"] == Finding("provider openai", Grade.NOTE, "off", "set OPENAI_API_KEY to turn it on")
-    assert found["model gpt4o-image"].next == "set one of OPENAI_API_KEY"
+    assert found["model gpt4o-image"].next == "set OPENAI_API_KEY"
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -135,12 +135,21 @@ async def test_a_link_that_brings_something_else_is_as_bad_as_none(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("revision", "grade"), [(None, Grade.NOTE), ("0001", Grade.NOTE), (head(), Grade.GOOD), ("9999", Grade.BAD)]
+    ("revision", "minimum", "grade"),
+    [
+        (None, None, Grade.NOTE),
+        ("0001", None, Grade.NOTE),
+        (head(), None, Grade.GOOD),
+        (head(), head(), Grade.GOOD),
+        ("9999", None, Grade.NOTE),
+        ("9999", head(), Grade.NOTE),
+        ("9999", "9998", Grade.BAD),
+    ],
 )
-def test_a_schema_that_is_older_is_upgraded_by_a_start_and_a_newer_one_is_not_ours(
-    revision: str | None, grade: Grade
+def test_a_schema_is_as_good_as_what_the_least_program_must_know(
+    revision: str | None, minimum: str | None, grade: Grade
 ) -> None:
-    assert checkup._schema(revision).grade is grade
+    assert checkup._schema(revision, minimum).grade is grade
 
 
 @pytest.mark.parametrize(
@@ -170,24 +179,30 @@ OFFERED = [
 
 
 @pytest.mark.parametrize(
-    ("environ", "routes", "priced", "expected"),
+    ("environ", "routes", "models", "expected"),
     [
-        ({}, {}, {"ray"}, {"model ray": Grade.NOTE, "prices": Grade.GOOD}),
-        ({"LUMA_KEY": "1"}, {}, {"ray"}, {"model ray": Grade.GOOD, "prices": Grade.GOOD}),
-        ({"LUMA_KEY": "1"}, {"ray": ("luma:r2",)}, {"ray"}, {"model ray": Grade.GOOD, "prices": Grade.GOOD}),
-        ({}, {"ray": ("luma:r2",)}, {"ray"}, {"model ray": Grade.BAD, "prices": Grade.GOOD}),
-        ({}, {"ray": ("sandbox:x",)}, {"ray"}, {"model ray": Grade.BAD, "prices": Grade.GOOD}),
-        ({"LUMA_KEY": "1"}, {"new": ("luma:r3",)}, set(), {"model new": Grade.GOOD, "prices": Grade.NOTE}),
+        ({}, {}, {"ray"}, {"model ray": Grade.NOTE}),
+        ({"LUMA_KEY": "1"}, {}, {"ray"}, {"model ray": Grade.GOOD}),
+        ({"LUMA_KEY": "1"}, {"ray": ("luma:r2",)}, {"ray"}, {"model ray": Grade.GOOD}),
+        ({}, {"ray": ("luma:r2",)}, {"ray"}, {"model ray": Grade.BAD}),
+        ({}, {"ray": ("sandbox:x",)}, {"ray"}, {"model ray": Grade.BAD}),
+        ({"LUMA_KEY": "1"}, {}, {"ray", *"abcdefgh"}, {"models of films": Grade.NOTE}),
     ],
 )
-def test_a_model_is_served_priced_or_it_is_said(
+def test_a_model_is_served_or_it_is_said(
     environ: Mapping[str, str],
     routes: Mapping[str, Sequence[str]],
-    priced: set[str],
+    models: set[str],
     expected: Mapping[str, Grade],
 ) -> None:
-    found = by_name(checkup.models(OFFERED, environ, routes, frozenset(priced)))
+    found = by_name(checkup.models(OFFERED, environ, routes, {"films": frozenset(models)}))
     assert {name: each.grade for name, each in found.items()} == expected
+
+
+def test_of_many_models_it_is_said_how_many_can_run() -> None:
+    models = {"films": frozenset({"ray", *"abcdefgh"})}
+    (found,) = checkup.models(OFFERED, {"LUMA_KEY": "1"}, {}, models)
+    assert found.text == "1 of 9 can run with live keys; test keys work for all"
 
 
 def test_a_provider_that_is_off_names_the_variables_that_are_missing() -> None:

@@ -17,6 +17,7 @@ from tessera.engine import faults
 from tessera.engine.faults import Place
 from tessera.engine.run import Run
 from tessera.engine.step import HandBack
+from tessera.providers.base import Running
 from tessera.providers.fake import Act, Fake, FindingFake, accept, finish, picture, png, refuse, vanish
 from tessera.testing.servers import Host
 
@@ -82,7 +83,7 @@ IN_DOUBT = {"run.intended", "run.calling", "run.called"}
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_crash_anywhere_costs_one_job_and_leaves_one_end(open_shop: OpenShop, place: Place, kind: str) -> None:
     fake = KINDS[kind]()
-    fake.script(accept(0.5, files=2))
+    fake.script(accept(0.5, Running(stage="half"), files=2))
     async with open_shop(fake) as shop:
         task_id = await shop.order(callback="http://127.0.0.1:9/hook")
         assert await crash(shop, task_id, place), "the walk does not pass this place"
@@ -96,7 +97,8 @@ async def test_a_crash_anywhere_costs_one_job_and_leaves_one_end(open_shop: Open
             assert task.state is State.SUCCEEDED
             assert await shop.stored(task) == [picture(task.request, index) for index in range(2)]
         assert len(await shop.attempts(task_id)) == 1
-        assert len(await shop.deliveries(task_id)) == 1
+        told = [delivery.event for delivery in await shop.deliveries(task_id)]
+        assert told == ([] if task.stage is None else ["task.half"]) + [f"task.{task.state}"], "each is told once"
         await shop.check()
 
 

@@ -148,7 +148,8 @@ class Workshop:
         success = "release" if late else "settle"
         end = {State.SUCCEEDED: [success], State.FAILED: ["release"], State.CANCELED: ["release"]}
         assert kinds == ["hold", *end.get(task.state, [])], f"{task.state}: {kinds}"
-        assert bool(task.outputs) == (task.state is State.SUCCEEDED)
+        way = task.stage is not None and task.state in (State.RUNNING, State.FAILED)  # on it, or late and still on it
+        assert bool(task.outputs) == (task.state is State.SUCCEEDED) or way
         assert (task.failure is None) == (task.state not in (State.FAILED, State.CANCELED))
         assert (task.completed_at is None) == (not task.state.terminal)
         await self.stored(task)

@@ -11,8 +11,8 @@ import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
+from tessera.db.facts import SCHEMA_MINIMUM
 from tessera.db.migrate import MIGRATIONS, Queue, Standing, Unfit, head, names
-from tessera.db.migrations.schema import MINIMUM
 
 # ---- what a migration is ----
 
@@ -70,7 +70,7 @@ HISTORY = [load(MIGRATIONS / "versions" / f"{name}.py") for name in names()]
 I = re.IGNORECASE  # noqa: E741
 NAME = r'"?(?P<name>\w+)"?'
 CONTRACT = re.compile(
-    rf"INSERT INTO facts \(name, value\) VALUES \('{MINIMUM}', '(?P<needs>\d{{4}})'\) "
+    rf"INSERT INTO facts \(name, value\) VALUES \('{SCHEMA_MINIMUM}', '(?P<needs>\d{{4}})'\) "
     r"ON CONFLICT \(name\) DO UPDATE SET value = greatest\(facts\.value, excluded\.value\)"
 )
 TABLE = re.compile(rf"CREATE TABLE (?P<again>IF NOT EXISTS )?{NAME} ?\((?P<body>.*)\).*", I)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from tessera.db import audit, ledger, stats
+from tessera.db import audit, facts, ledger, stats
 from tessera.db.connection import Database
 from tessera.db.migrate import head
 from tessera.domain.errors import StorageError
@@ -30,6 +30,9 @@ LATELY = timedelta(days=1)
 
 LIVE_KEYS = "live keys"
 """The name of the finding that there are some."""
+
+FEW = 8
+"""A family of more models than these is told in one line."""
 
 REPORT = "grant nothing and restore nothing: keep a backup, and report it"
 
@@ -54,19 +57,24 @@ async def database(database: Database, clock: Clock) -> list[Finding]:
     middle = before + (after - before) / 2
     return [
         good("database", f"PostgreSQL {server.version} answers"),
-        _schema(server.revision),
+        _schema(server.revision, await facts.get(database, facts.SCHEMA_MINIMUM) if server.revision else None),
         _durability(server.settings),
         _clocks(abs(server.now - middle), after - before),
     ]
 
 
-def _schema(revision: str | None) -> Finding:
+def _schema(revision: str | None, minimum: str | None = None) -> Finding:
+    """``minimum`` is the least that a program has to know, where a contract has set one."""
     if revision is None:
         return note("schema", "there is none yet", "start the gateway once: it makes the schema")
+    if minimum is not None and minimum > head():
+        text = f"{revision}, which programs work with that know {minimum}; this one knows {head()}"
+        return bad("schema", text, "run the newer Tessera here, too")
     if revision < head():
-        return note("schema", f"{revision}, this program knows {head()}", "start the gateway: it upgrades the schema")
+        return note("schema", f"{revision}, this program knows {head()}", "run `tessera migrate`, or start the gateway")
     if revision > head():
-        return bad("schema", f"{revision}, newer than the {head()} of this program", "run the newer Tessera here, too")
+        text = f"{revision}, newer than the {head()} of this program, which works with it all the same"
+        return note("schema", text, "run the newer Tessera here, too, when it suits")
     return good("schema", revision)
 
 
@@ -96,9 +104,13 @@ async def queue(database: Database) -> list[Finding]:
     total = sum(each.count for each in jobs)
     due = max((each.due for each in jobs if each.status == "queued"), default=0.0)
     if due > LATE.total_seconds():
-        text = f"{total} jobs, the oldest due since {due / 60:.0f} minutes"
+        text = f"{_jobs(total)}, the oldest due since {due / 60:.0f} minutes"
         return [bad("queue", text, "run `tessera serve` or `tessera worker`")]
-    return [good("queue", f"{total} jobs" + (f", the oldest due since {due:.0f} s" if due else ""))]
+    return [good("queue", _jobs(total) + (f", the oldest due since {due:.0f} s" if due else ""))]
+
+
+def _jobs(count: int) -> str:
+    return f"{count} job{'' if count == 1 else 's'}"
 
 
 async def books(database: Database, clock: Clock = system) -> list[Finding]:
@@ -197,27 +209,50 @@ def models(
     manifests: Sequence[tuple[str, Manifest]],
     environ: Mapping[str, str],
     routes: Mapping[str, Sequence[str]],
-    priced: frozenset[str],
+    families: Mapping[str, frozenset[str]],
 ) -> list[Finding]:
-    """Routes that lead nowhere, models that no live key can use, models without a price."""
+    """Routes that lead nowhere, and models by family that no live key can use. A family of many is told in one line."""
     on = {name: each for name, each in manifests if all(environ.get(variable) for variable in each.environment)}
     live = {name: each for name, each in on.items() if name != SANDBOX}
     findings = [_route(model, route, live) for model, route in sorted(routes.items())]
-    for model in sorted(priced - routes.keys()):
-        serving = sorted(name for name, each in live.items() if {model, ANY} & each.models.keys())
-        if serving:
-            findings.append(good(f"model {model}", f"runs on {', '.join(serving)}"))
+    for family, known in sorted(families.items()):
+        open_ = sorted(known - routes.keys())
+        if len(open_) > FEW:
+            findings.append(_many(family, open_, manifests, live))
         else:
-            could = {v for n, each in manifests if {model, ANY} & each.models.keys() for v in each.environment}
-            advice = f"set one of {', '.join(sorted(could))}" if could else "install a provider that serves it"
-            findings.append(note(f"model {model}", "no provider: live keys are refused, test keys work", advice))
-    # A model that is only a fallback needs none: the price is that of the model that was asked for.
-    if unpriced := sorted(routes.keys() - priced):
-        text = f"none for {', '.join(unpriced)}: asked for by name, they are refused"
-        findings.append(note("prices", text, "add them to the price list, unless they are only fallbacks"))
-    else:
-        findings.append(good("prices", f"{len(priced)} models have one"))
+            findings += [_model(model, manifests, live) for model in open_]
     return findings
+
+
+def _model(model: str, manifests: Sequence[tuple[str, Manifest]], live: Mapping[str, Manifest]) -> Finding:
+    serving = _serving(model, live)
+    if serving:
+        return good(f"model {model}", f"runs on {', '.join(serving)}")
+    return note(
+        f"model {model}", "no provider: live keys are refused, test keys work", _how_to_serve([model], manifests)
+    )
+
+
+def _many(
+    family: str, models: Sequence[str], manifests: Sequence[tuple[str, Manifest]], live: Mapping[str, Manifest]
+) -> Finding:
+    served = [model for model in models if _serving(model, live)]
+    text = f"{len(served)} of {len(models)} can run with live keys; test keys work for all"
+    if len(served) == len(models):
+        return good(f"models of {family}", text)
+    return note(f"models of {family}", text, _how_to_serve(models, manifests))
+
+
+def _serving(model: str, live: Mapping[str, Manifest]) -> list[str]:
+    return sorted(name for name, each in live.items() if {model, ANY} & each.models.keys())
+
+
+def _how_to_serve(models: Sequence[str], manifests: Sequence[tuple[str, Manifest]]) -> str:
+    wanted = {*models, ANY}
+    could = sorted({v for _, each in manifests if wanted & each.models.keys() for v in each.environment})
+    if not could:
+        return "install a provider that serves it"
+    return f"set {could[0]}" if len(could) == 1 else f"set one of {', '.join(could)}"
 
 
 def _route(model: str, route: Sequence[str], live: Mapping[str, Manifest]) -> Finding:

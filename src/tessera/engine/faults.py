@@ -18,6 +18,7 @@ Place = Literal[
     "run.submitted",  # the upstream id is on record
     "run.ingesting",  # an output is about to be fetched
     "run.fetched",  # an output lies on our disk and not yet in the store
+    "run.advanced",  # a stage is on record and will be told, the job goes on
     "run.finishing",  # all is stored, the end is not written
     "run.finished",  # the end is committed, the job is still in the queue
     "callback.sending",  # a try of a delivery is about to leave

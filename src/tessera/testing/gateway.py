@@ -13,6 +13,9 @@ import uvicorn
 from tessera.api import app
 from tessera.wiring import House
 
+POLL = 0.05
+"""Seconds between two questions for a record."""
+
 OpenHouse = Callable[..., AbstractAsyncContextManager[House]]
 """``open_house(provided=..., work=..., now=..., **settings)``."""
 
@@ -37,6 +40,13 @@ class Gateway:
         """GET with query parameters; answers the decoded JSON."""
         async with self.http.get(self.base_url + path, params=params, headers=self._headers(key, {})) as response:
             return await response.json(content_type=None)
+
+    async def until(self, path: str, task_id: str, ready: Callable[[Any], Any], *, seconds: float = 30.0) -> Any:
+        """Ask a record for a task until ``ready(data)`` is true; answers its data. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while not ready(data := (await self.get(path, taskId=task_id))["data"]):
+                await asyncio.sleep(POLL)
+            return data
 
     def _headers(self, key: str | None, more: dict[str, str]) -> dict[str, str]:
         return {"Authorization": f"Bearer {key or self.test_key}"} | {k.replace("_", "-"): v for k, v in more.items()}

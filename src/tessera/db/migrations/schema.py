@@ -27,6 +27,7 @@ from alembic import op
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from tessera.db.facts import SCHEMA_MINIMUM
 from tessera.domain.errors import TesseraError
 
 log = structlog.get_logger(__name__)
@@ -51,9 +52,6 @@ CONTENDED = {"55P03", "40P01"}
 
 SHORT = 80
 
-MINIMUM = "schema_minimum"
-"""The fact that says which revision a program has to know at least."""
-
 Work = Callable[[Connection], object]
 
 
@@ -67,7 +65,7 @@ def contract(*, needs: str) -> None:
     ``needs`` is the migration that declared as unused what this one removes.
     """
     run(
-        f"INSERT INTO facts (name, value) VALUES ('{MINIMUM}', '{needs}') "
+        f"INSERT INTO facts (name, value) VALUES ('{SCHEMA_MINIMUM}', '{needs}') "
         "ON CONFLICT (name) DO UPDATE SET value = greatest(facts.value, excluded.value)"
     )
 
