@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -284,6 +285,15 @@ async def test_a_refused_rate_leaves_no_trace(open_shop: OpenShop) -> None:
         with pytest.raises(RateLimited):
             await shop.accept(idempotency_key="not used up")
         assert await rows(shop) == before
+
+
+async def test_an_operators_price_list_is_what_is_charged(open_shop: OpenShop, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text('[gpt4o-image]\nper = "output"\ncredits = "1.5"\nsource = "ours"\n')
+    async with open_shop(Fake("sandbox"), prices=str(prices)) as shop:
+        before = await shop.balance()
+        await shop.order(count=2)
+        assert before - await shop.balance() == 3000
 
 
 async def test_what_the_database_refuses_harms_nobody_else_of_its_group(open_shop: OpenShop) -> None:
