@@ -342,6 +342,17 @@ def test_what_is_transparent_is_white_in_a_picture_and_black_in_a_mask(tmp_path:
     assert edit.load(tmp_path / "clear.png", "L").getpixel((0, 0)) == 0
 
 
+def test_a_picture_keeps_its_transparency_where_that_is_asked_for(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (250, 200, 10, 90)).save(tmp_path / "clear.png")
+    assert edit.load(tmp_path / "clear.png", "RGBA").getpixel((0, 0)) == (250, 200, 10, 90)
+
+
+def test_a_huge_jpeg_comes_reduced_unless_it_is_asked_for_whole(tmp_path: Path) -> None:
+    Image.new("RGB", (6400, 6400), "teal").save(tmp_path / "huge.jpg")
+    assert edit.load(tmp_path / "huge.jpg").size == (3200, 3200)
+    assert edit.load(tmp_path / "huge.jpg", whole=True).size == (6400, 6400)
+
+
 @pytest.mark.parametrize("keep", [0, 1, 20, 60, 200, 0.5, 0.95])
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "gif", "bmp"])
 def test_a_cut_file_is_refused(tmp_path: Path, kind: str, keep: float) -> None:

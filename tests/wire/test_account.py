@@ -230,7 +230,7 @@ async def test_a_live_key_without_a_provider_is_told_what_to_set(desk: Desk) -> 
     assert answer.status == 200
     assert answer.json == refused(
         505,
-        "No provider is configured for gpt4o-image: set the key of one that serves it (OPENAI_API_KEY, for instance), "
+        "No provider is configured for gpt4o-image: set the key of one that serves it (`tessera doctor` lists them), "
         "or use a test key (tsk_test_...) to run on the sandbox",
     )
 

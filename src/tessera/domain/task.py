@@ -77,7 +77,8 @@ class ImageRequest:
 
     ``ratio`` is width:height in small whole numbers, ``auto`` that of the first image; ``resolution`` is a tier such as
     ``2K``, ``width`` and ``height`` are pixels where the caller named them. ``mask`` marks, black on white, the area of
-    ``images[0]`` to edit. ``scale`` is the factor of an upscale, ``format`` the wanted kind of file.
+    ``images[0]`` to edit. ``scale`` is the factor of an upscale, ``format`` the wanted kind of file. ``tolerance`` is
+    how much a provider's moderation may let pass, 0 (least) to 6.
     """
 
     prompt: str
@@ -94,6 +95,7 @@ class ImageRequest:
     format: Literal["png", "jpeg", "webp"] = "png"
     negative: str = ""
     watermark: str = ""
+    tolerance: int | None = None
 
     def sources(self) -> tuple[Source, ...]:
         images = tuple(Source(url=url, kind="image", role="image") for url in self.images)
@@ -214,6 +216,7 @@ class ChatRequest:
     """A call to a language model, answered at once and not by a worker. What was said in it is not kept.
 
     ``wire`` is the protocol; ``most`` is how many tokens the answer may have, ``given`` at most how many the question.
+    ``caches`` says that the vendor is asked to keep some of them for later.
     """
 
     wire: str
@@ -221,6 +224,7 @@ class ChatRequest:
     most: int = 0
     given: int = 0
     count: int = 1
+    caches: bool = False
 
     def sources(self) -> tuple[Source, ...]:
         return ()

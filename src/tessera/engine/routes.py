@@ -93,6 +93,6 @@ class Routes:
 
     def _advice(self, model: str) -> str:
         return (
-            f"No provider is configured for {model}: set the key of one that serves it (OPENAI_API_KEY, for instance), "
+            f"No provider is configured for {model}: set the key of one that serves it (`tessera doctor` lists them), "
             "or use a test key (tsk_test_...) to run on the sandbox"
         )

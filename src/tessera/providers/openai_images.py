@@ -1,4 +1,4 @@
-"""OpenAI Images: the GPT image models, through the official SDK (``pip install 'tessera[openai]'``).
+"""OpenAI Images: the GPT image models, through the official SDK (the extra ``openai``).
 
 The service is synchronous: one POST is answered with the pictures themselves, and there is no job to ask after. So a
 submission whose answer did not arrive is ``Ambiguous`` for good. Every POST carries our ``Idempotency-Key``, which
@@ -236,7 +236,7 @@ def connect(*, key: str, base_url: str, timeout: float) -> "AsyncOpenAI":
         import httpx2
         from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
     except ImportError as missing:
-        raise ConfigError("The OpenAI provider needs the OpenAI SDK: pip install 'tessera[openai]'") from missing
+        raise ConfigError("The OpenAI provider needs the OpenAI SDK: make setup EXTRAS=openai") from missing
 
     patience = httpx2.Timeout(timeout, connect=CONNECT)
     http = DefaultAsyncHttpx2Client(

@@ -1,5 +1,6 @@
 """Which picture is drawn for a request, and how large it is."""
 
+import re
 from collections.abc import Callable
 from random import Random
 
@@ -46,23 +47,89 @@ _STEP = 16
 _LONGEST = 8
 """The longest ratio that is drawn as asked; a longer one is cut to it."""
 
+AUTO = "auto"
+"""The ratio of the first picture that was given."""
 
-def size(ratio: str) -> tuple[int, int]:
-    """Width and height in pixels for ``width:height``: about a megapixel, in multiples of 16.
+ENOUGH = 2_200_000
+"""Pixels that are drawn at most. What is to be larger is drawn smaller and enlarged: the detail is invented anyhow."""
 
-    Raises ValueError where the ratio is none.
+_TIER = re.compile(r"(?P<number>\d{1,5}(\.\d{1,3})?) ?(?P<unit>k|p|mp)", re.ASCII | re.IGNORECASE)
+
+
+def size(ratio: str, area: float = _AREA, source: tuple[int, int] = (1, 1)) -> tuple[int, int]:
+    """Width and height in pixels for ``width:height``: about ``area`` (a megapixel), in multiples of 16.
+
+    ``auto`` is the ratio of ``source``. Raises ValueError where the ratio is none.
     """
-    if ratio in _EXACT:
+    if ratio in _EXACT and area == _AREA:
         return _EXACT[ratio]
-    across, _, down = ratio.partition(":")
+    aspect = _aspect(ratio, source)
+    return _round((area * aspect) ** 0.5), _round((area / aspect) ** 0.5)
+
+
+def extent(
+    ratio: str,
+    resolution: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    source: tuple[int, int] = (1, 1),
+) -> tuple[int, int]:
+    """Width and height in pixels for all that a request may say of them; what it names in pixels is taken as it is.
+
+    A ``resolution`` is ``2K`` (as many pixels as a square of 2 x 1024), ``1080p`` (the shorter side) or ``4 MP``.
+    Raises ValueError where one of them makes no sense.
+    """
+    if width is not None or height is not None:
+        return _named(_aspect(ratio, source), width, height)
+    if resolution is None:
+        return size(ratio, source=source)
+    number, unit = _tier(resolution)
+    aspect = _aspect(ratio, source)
+    if unit == "p":
+        return _round(number * max(1.0, aspect), 8), _round(number * max(1.0, 1 / aspect), 8)
+    return size(ratio, area(resolution), source)
+
+
+def area(resolution: str) -> float:
+    """How many pixels a resolution has; of one that names the shorter side, as a picture of 16:9. Raises ValueError."""
+    number, unit = _tier(resolution)
+    return {"k": (1024 * number) ** 2, "mp": _AREA * number, "p": number**2 * 16 / 9}[unit]
+
+
+def _tier(resolution: str) -> tuple[float, str]:
+    found = _TIER.fullmatch(resolution.strip())
+    if found is None or not float(found["number"]):
+        raise ValueError(f"{resolution!r} is not a resolution such as 2K, 1080p or 4 MP")
+    return float(found["number"]), found["unit"].lower()
+
+
+def _aspect(ratio: str, source: tuple[int, int]) -> float:
+    across, _, down = (f"{source[0]}:{source[1]}" if ratio == AUTO else ratio).partition(":")
     if not (across.isascii() and down.isascii() and across.isdigit() and down.isdigit() and int(across) and int(down)):
         raise ValueError(f"{ratio!r} is not a ratio such as 3:2")
-    aspect = min(float(_LONGEST), max(1 / _LONGEST, int(across) / int(down)))
-    return _round((_AREA * aspect) ** 0.5), _round((_AREA / aspect) ** 0.5)
+    return min(float(_LONGEST), max(1 / _LONGEST, int(across) / int(down)))
 
 
-def _round(pixels: float) -> int:
-    return max(1, round(pixels / _STEP)) * _STEP
+def _named(aspect: float, width: int | None, height: int | None) -> tuple[int, int]:
+    """Both sides, of which one at least was named in pixels."""
+    wide = round((height or 0) * aspect) if width is None else width
+    high = round((width or 0) / aspect) if height is None else height
+    if min(wide, high) < 1:
+        raise ValueError(f"a picture of {wide} x {high} pixels is none")
+    return wide, high
+
+
+def _round(pixels: float, step: int = _STEP) -> int:
+    return max(1, round(pixels / step)) * step
+
+
+def enlarged(make: Callable[[tuple[int, int]], Image.Image], pixels: tuple[int, int]) -> Image.Image:
+    """What ``make`` draws for a size, at this size; beyond ``ENOUGH`` pixels it is drawn smaller."""
+    shrink = (ENOUGH / (pixels[0] * pixels[1])) ** 0.5
+    if shrink >= 1:
+        return make(pixels)
+    drawn = make((max(1, round(pixels[0] * shrink)), max(1, round(pixels[1] * shrink))))
+    return drawn.resize(pixels, Image.Resampling.BICUBIC)
 
 
 def palette(prompt: str, seed: int) -> Palette:

@@ -35,15 +35,19 @@ class BadPictureError(BadMediaError):
     """The file is no picture that can be read"""
 
 
-def load(path: Path, mode: str = "RGB") -> Image.Image:
-    """The picture upright, on white where it is transparent (on black for ``L``, a mask). Raises BadPictureError."""
+def load(path: Path, mode: str = "RGB", *, whole: bool = False) -> Image.Image:
+    """The picture upright, on white where it is transparent (on black for ``L``, a mask). Raises BadPictureError.
+
+    In ``RGBA`` it keeps its transparency. ``whole`` asks for all its pixels, where a huge one may come reduced.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=_FORMATS) as image:
                 if image.width * image.height > MOST:
                     raise BadPictureError(f"{image.width} x {image.height} pixels are too many")
-                image.draft("RGB", (_ENOUGH, _ENOUGH))
+                if not whole:
+                    image.draft("RGB", (_ENOUGH, _ENOUGH))
                 return _flat(ImageOps.exif_transpose(image), mode)
     except Exception as error:  # decoders fail in many ways on hostile files, and all mean the same
         raise BadPictureError(f"{type(error).__name__}: {error}") from error
@@ -52,7 +56,7 @@ def load(path: Path, mode: str = "RGB") -> Image.Image:
 def _flat(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I"):
         image = image.convert("I").point(lambda v: v / 256).convert("L")  # sixteen bits to eight
-    if not image.has_transparency_data:
+    if mode == "RGBA" or not image.has_transparency_data:
         return image.convert(mode)
     image = image.convert("RGBA")
     ground = Image.new("RGBA", image.size, "black" if mode == "L" else "white")
@@ -130,9 +134,10 @@ def inpaint(
     palette = art.palette(prompt, seed)
     patch = (max(64, box[2] - box[0]), max(64, box[3] - box[1]))
     if len(pictures) > 1:
-        fresh = edit(prompt, seed, index, pictures[1:], patch)
+        fresh = art.enlarged(lambda pixels: edit(prompt, seed, index, pictures[1:], pixels), patch)
     else:
-        fresh = _over(art.draw(prompt, seed, index, patch), fit(kept.crop(box), patch))
+        drawn = art.enlarged(lambda pixels: art.draw(prompt, seed, index, pixels), patch)
+        fresh = _over(drawn, fit(kept.crop(box), patch))
     sheet = kept.copy()
     sheet.paste(fresh, box[:2])
     tint(sheet, palette.glow, _rim(area))

@@ -3,44 +3,68 @@
 from pathlib import Path
 
 from tessera.domain.errors import Rejected
-from tessera.domain.task import ImageRequest, Reason
+from tessera.domain.task import ImageRequest, Piece, Reason
 from tessera.providers.base import Job, LocalFile
-from tessera.providers.sandbox import art
-from tessera.providers.sandbox.makers.base import Made, Work, together
-from tessera.providers.sandbox.render import Order, check, render, seed
+from tessera.providers.sandbox import reel
+from tessera.providers.sandbox.makers.base import MISSING, Made, Work, together
+from tessera.providers.sandbox.render import (
+    BACKGROUND,
+    MOST,
+    SEGMENT,
+    UPSCALE,
+    Order,
+    check,
+    render,
+    seed,
+    segments,
+    size,
+)
+from tessera.providers.sandbox.trouble import BadMediaError
 
 
 class Pictures:
-    operations = frozenset({"image.generate", "image.edit"})
+    operations = frozenset({"image.generate", "image.edit", UPSCALE, BACKGROUND, SEGMENT})
 
     def stages(self, job: Job) -> tuple[tuple[float, str], ...]:
         return ()
 
     async def check(self, work: Work) -> None:
-        _examine(work)
-        if work.job.images:
-            mask = work.job.mask
-            await work.cpu.run(check, _paths(work.job), mask.path if mask else None)
+        if work.job.operation in (BACKGROUND, SEGMENT) and not reel.available():
+            raise Rejected(MISSING)
+        order = _order(work)
+        if not order.images:
+            if order.mask is not None:
+                raise Rejected("A mask needs a picture to edit", reason=Reason.INPUT_INVALID)
+            if order.operation in (UPSCALE, BACKGROUND, SEGMENT):
+                raise Rejected("There is no picture to work on", reason=Reason.INPUT_INVALID)
+        try:
+            pixels = await work.cpu.run(check, order) if order.images else size(order, (1, 1))
+        except BadMediaError:  # it is a ValueError, too
+            raise
+        except ValueError as error:
+            raise Rejected(f"The sandbox cannot draw this size: {error}", reason=Reason.INPUT_INVALID) from error
+        if pixels[0] * pixels[1] > MOST:
+            wanted = f"{pixels[0]} x {pixels[1]} pixels"
+            message = f"The sandbox cannot draw this size: {wanted} are more than {MOST:,}"
+            raise Rejected(message, reason=Reason.INPUT_INVALID)
 
     async def make(self, work: Work, stage: str | None) -> Made:
+        if work.job.operation == SEGMENT:
+            return await _segments(work)
         order = _order(work)
         paths = await together(work.cpu.run(render, order, index) for index in range(order.count))
         return Made(outputs=tuple(LocalFile(path=path) for path in paths), facts={"seed": order.seed})
 
 
+async def _segments(work: Work) -> Made:
+    found = await work.cpu.run(segments, _paths(work.job)[0], work.job.workdir)
+    pieces = tuple(Piece(files={"mask": index}, facts={"name": name}) for index, (_, name) in enumerate(found))
+    return Made(outputs=tuple(LocalFile(path=path) for path, _ in found), pieces=pieces)
+
+
 def _request(work: Work) -> ImageRequest:
     assert isinstance(work.request, ImageRequest)  # that is what these operations come with
     return work.request
-
-
-def _examine(work: Work) -> None:
-    """What can be known of a request without opening its files."""
-    try:
-        art.size(_request(work).ratio)
-    except ValueError as error:
-        raise Rejected(f"The sandbox cannot draw this size: {error}", reason=Reason.INPUT_INVALID) from error
-    if work.job.mask is not None and not work.job.images:
-        raise Rejected("A mask needs a picture to edit", reason=Reason.INPUT_INVALID)
 
 
 def _paths(job: Job) -> tuple[Path, ...]:
@@ -60,4 +84,11 @@ def _order(work: Work) -> Order:
         folder=job.workdir,
         images=_paths(job),
         mask=job.mask.path if job.mask else None,
+        operation=job.operation or "image.generate",
+        resolution=request.resolution,
+        width=request.width,
+        height=request.height,
+        scale=request.scale,
+        format=request.format,
+        watermark=request.watermark,
     )

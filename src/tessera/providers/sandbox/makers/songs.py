@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from tessera.domain.errors import Failed, Rejected
@@ -14,6 +16,7 @@ from tessera.providers.sandbox.makers.base import MISSING, Made, Work, seed, tog
 from tessera.providers.sandbox.render import Order, render
 from tessera.providers.sandbox.score import Song, Word
 from tessera.providers.sandbox.tape import Recording
+from tessera.providers.sandbox.trouble import BadMediaError
 
 STAGES = ((0.3, "text"), (0.65, "first"))
 STAGED = frozenset(
@@ -64,10 +67,10 @@ def _request(work: Work) -> MusicRequest:
 
 async def _staged(work: Work, stage: str | None) -> Made:
     """The songs, each with its cover; of a stage, what is there by then."""
-    count = _request(work).count
+    total = _request(work).count
     if stage == "text":
-        return Made(pieces=tuple(_planned(work, index) for index in range(count)))
-    ready = 1 if stage == "first" else count
+        return Made(pieces=tuple(_planned(work, index) for index in range(total)))
+    ready = 1 if stage == "first" else total
     made = await together(_song_made(work, index) for index in range(ready))
     outputs: list[Output] = []
     pieces = []
@@ -78,7 +81,7 @@ async def _staged(work: Work, stage: str | None) -> Made:
             files["cover"] = len(outputs)
             outputs.append(LocalFile(path=_cover_path(work, index)))
         pieces.append(Piece(files=files, facts=facts))
-    pieces += [_planned(work, index) for index in range(ready, count)]
+    pieces += [_planned(work, index) for index in range(ready, total)]
     return Made(outputs=tuple(outputs), pieces=tuple(pieces), facts={"seed": seed(work)})
 
 
@@ -235,10 +238,21 @@ async def _stems(work: Work) -> Made:
 
 
 async def _midi(work: Work) -> Made:
-    notes = await work.cpu.run(tape.notes, _source(work))
-    path = await work.cpu.run(tape.midi, _source(work), work.job.workdir / "sandbox-1.mid")
-    piece = Piece(files={"midi": 0}, facts={"instruments": notes})
-    return Made(outputs=(LocalFile(path=path),), pieces=(piece,))
+    """The notes of each file, one piece a file; our own songs and stems also as a Standard MIDI File."""
+    sources = [file.path for file in work.job.of("audio")]
+    notes = await together(work.cpu.run(tape.notes, path) for path in sources)
+    paths = [work.job.workdir / f"sandbox-{index + 1}.mid" for index in range(len(sources))]
+    outputs: list[Output] = []
+    pieces = []
+    for source, path, found in zip(sources, paths, notes, strict=True):
+        try:
+            await work.cpu.run(tape.midi, source, path)
+        except BadMediaError:  # sound of others: its notes are a guess, and no score
+            pieces.append(Piece(facts={"instruments": found}))
+        else:
+            pieces.append(Piece(files={"midi": len(outputs)}, facts={"instruments": found}))
+            outputs.append(LocalFile(path=path))
+    return Made(outputs=tuple(outputs), pieces=tuple(pieces))
 
 
 async def _art(work: Work) -> Made:
@@ -274,6 +288,56 @@ async def _timing(work: Work) -> Made:
     return Made(pieces=(Piece(facts=facts),))
 
 
+async def _recover(work: Work) -> Made:
+    """Copies of the songs that are still there, with what is known of them."""
+    request, outputs, pieces = _request(work), list[Output](), list[Piece]()
+    kept = work.job.of("audio")
+    for index, track in enumerate(request.facts.get("tracks") or ()):
+        place = track.get("audio")
+        if isinstance(place, int) and place < len(kept):
+            path = work.job.workdir / f"sandbox-{index + 1}.mp3"
+            await asyncio.to_thread(shutil.copyfile, kept[place].path, path)
+            pieces.append(Piece(files={"audio": len(outputs)}, facts={"title": track.get("title", "")}))
+            outputs.append(LocalFile(path=path))
+        else:
+            pieces.append(Piece(facts={"error": "clip_error"}))
+    return Made(outputs=tuple(outputs), pieces=tuple(pieces))
+
+
+async def _phrase(work: Work) -> Made:
+    """A line to sing, for who says that a voice is his: another one each time that it is asked for."""
+    request = _request(work)
+    heard = await work.cpu.run(tape.listen, _source(work))
+    if request.start is not None and request.start >= heard.seconds:
+        raise Failed(f"The recording is only {heard.seconds:.1f} seconds long", reason=Reason.INPUT_INVALID)
+    known, turn = set(request.facts.get("phrases") or ()), int(request.facts.get("turn") or 0)
+    subject = "时光 远方" if str(request.facts.get("language")).startswith("zh") else "morning river"
+    for index in count(turn):
+        text = lyrics.write_lyrics(subject, seed(work), index)[1]
+        lines = [line for line in text.splitlines() if line and not line.startswith("[")]
+        fresh = next((line for line in lines if line not in known), None)
+        if fresh is not None:
+            return Made(pieces=(Piece(facts={"phrase": fresh}),))
+    raise AssertionError  # there are more lines than anybody asks for
+
+
+async def _voice(work: Work) -> Made:
+    """A voice: what it sounds like. Of our own speech we know what was said, so a wrong phrase is noticed."""
+    request = _request(work)
+    said = await work.cpu.run(tape.transcribe, _source(work))
+    phrase = str(request.facts.get("phrase") or "")
+    if said.known and not _alike(said.text, phrase):
+        raise Failed("The recording does not say the validation phrase", reason=Reason.INPUT_INVALID)
+    heard = await work.cpu.run(tape.listen, _source(work))
+    facts: dict[str, Json] = {"name": request.title, "description": request.prompt, "phrase": phrase}
+    return Made(pieces=(Piece(facts={**facts, "style": request.style or heard.style, "key": heard.key}),))
+
+
+def _alike(said: str, phrase: str) -> bool:
+    one, other = ("".join(char for char in text.lower() if char.isalnum()) for text in (said, phrase))
+    return other in one
+
+
 def _single(work: Work, made: Recording) -> Made:
     piece = Piece(files={"audio": 0}, facts=_facts(work, 0, made))
     return Made(outputs=(LocalFile(path=made.path),), pieces=(piece,))
@@ -297,6 +361,9 @@ _MAKE: Mapping[str, Callable[[Work], Awaitable[Made]]] = {
     "music.art": _art,
     "music.persona": _persona,
     "music.timing": _timing,
+    "music.recover": _recover,
+    "music.voice_validate": _phrase,
+    "music.voice_generate": _voice,
 }
 _AUDIO = {
     "music.extend": 1,
@@ -310,5 +377,7 @@ _AUDIO = {
     "music.midi": 1,
     "music.persona": 1,
     "music.timing": 1,
+    "music.voice_validate": 1,
+    "music.voice_generate": 1,
 }
 """How many songs have to be there, by operation."""
