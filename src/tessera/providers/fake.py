@@ -18,14 +18,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from tessera.domain.errors import Ambiguous, Failed, ProviderError
-from tessera.domain.task import Reason, Request
+from tessera.domain.task import Piece, Reason, Request
 from tessera.providers.base import Accepted, Done, Job, LocalFile, Manifest, Output, Running
 
 OPERATIONS = frozenset({"image.generate", "image.edit"})
 MODELS = {"gpt4o-image": "fake-image"}
 
-Step = float | ProviderError | asyncio.Event
-"""What one poll brings: progress in 0..1, an error, or a wait until the event is set (and then the next step)."""
+Step = float | Running | ProviderError | asyncio.Event
+"""What one poll brings: progress in 0..1, a stage with what is there by then, an error, or a wait until the event is
+set (and then the next step)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Act:
 
     The rest is the fate of a job that was booked: its ``steps``, then ``failure`` or the outputs. ``at_once`` brings
     the end with the submission itself. ``files`` is how many pictures there are in the end, where it is not as many as
-    were asked for; ``outputs`` stand in for them.
+    were asked for; ``outputs`` stand in for them. With ``pieces`` there are no pictures but these outputs.
     """
 
     books: bool = True
@@ -45,6 +46,7 @@ class Act:
     failure: Failed | None = None
     files: int | None = None
     outputs: tuple[Output, ...] | None = None
+    pieces: tuple[Piece, ...] = ()
     callbacks: int = 1
 
 
@@ -52,13 +54,14 @@ def accept(
     *steps: Step,
     files: int | None = None,
     outputs: Iterable[Output] | None = None,
+    pieces: Iterable[Piece] = (),
     failure: Failed | None = None,
     callbacks: int = 1,
     until: asyncio.Event | None = None,
 ) -> Act:
     """Take the job; each poll brings a step, and the one after the last brings the end."""
-    given = None if outputs is None else tuple(outputs)
-    return Act(steps=steps, files=files, outputs=given, failure=failure, callbacks=callbacks, until=until)
+    given, made = None if outputs is None else tuple(outputs), tuple(pieces)
+    return Act(steps=steps, files=files, outputs=given, pieces=made, failure=failure, callbacks=callbacks, until=until)
 
 
 def finish(
@@ -159,6 +162,8 @@ class Fake:
                 await self._hang(booked, step)
             elif isinstance(step, ProviderError):
                 raise step
+            elif isinstance(step, Running):
+                return step
             else:
                 return Running(progress=step, again=timedelta(0))
         return await self._end(booked, job)
@@ -194,8 +199,8 @@ class Fake:
         act = booked.act
         if act.failure is not None:
             raise act.failure
-        if act.outputs is not None:
-            return Done(outputs=act.outputs, callbacks=act.callbacks)
+        if act.outputs is not None or act.pieces:
+            return Done(outputs=act.outputs or (), pieces=act.pieces, callbacks=act.callbacks)
         count = job.request.count if act.files is None else act.files
         outputs = await asyncio.to_thread(_draw, job, booked.upstream_id, count)
         return Done(outputs=outputs, facts={"pictures": count}, callbacks=act.callbacks)
