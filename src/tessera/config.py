@@ -335,6 +335,18 @@ def _routes(value: object) -> Mapping[str, tuple[str, ...]]:
     return {model: tuple(route) for model, route in routes.items()}
 
 
+def _chat_routes(value: object) -> Mapping[str, str]:
+    rule = 'must map chat models to endpoint:upstream-model, such as {"gpt-5-2": "openai:gpt-5.2"}'
+    try:
+        table = msgspec.json.decode(value) if isinstance(value, str) else value
+        routes = msgspec.convert(table, dict[str, str])
+    except msgspec.MsgspecError:
+        raise ValueError(rule) from None
+    if not all(routes) or not all(map(_PLACE.fullmatch, routes.values())):
+        raise ValueError(rule)
+    return routes
+
+
 def _api_key(prefix: str) -> Parse[str]:
     def parse(value: object) -> str:
         text = _text(value)
@@ -605,6 +617,25 @@ class Config:
     )
     sandbox_seconds: float = _setting("3", _seconds(0, 3600), "How many seconds a task of the sandbox takes.")
     openai_timeout: float = _setting("300", _seconds(0.1, 86_400), "How many seconds OpenAI gets to answer.")
+
+    chat_routes: Mapping[str, str] = _setting(
+        "{}",
+        _chat_routes,
+        "Endpoints of chat models: a table in the file, JSON elsewhere, such as "
+        '`{"gpt-5-2": "openai:gpt-5.2"}`. The others go to their own vendor, under its own spelling of their name.',
+        heading="Chat",
+    )
+    chat_timeout: timedelta = _setting(
+        "10m", _duration("1s", "1h"), "How long a chat call may take, its whole answer included."
+    )
+    chat_max_tokens: int = _setting(
+        "16384",
+        _whole(1, 10_000_000),
+        "Most tokens of an answer where the caller names no number; their price is held while the call lasts.",
+    )
+    chat_body_max_bytes: int = _setting(
+        "20MB", _size("1kB", "100MB"), "Largest body of a chat call, pictures in it included.", show=show_size
+    )
 
     bootstrap_test_key: str | None = _optional(
         _api_key("tsk_test_"),

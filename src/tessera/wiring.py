@@ -22,6 +22,7 @@ from tessera.db import facts
 from tessera.db.connection import Database
 from tessera.db.embedded import Embedded
 from tessera.db.migrate import NOTHING, Queue, Standing, migrate, standing
+from tessera.dialects import chat_models
 from tessera.dialects import registry as families
 from tessera.domain.admission import RateLimit
 from tessera.domain.asset import Asset
@@ -45,6 +46,7 @@ from tessera.engine.retention import Retention, Terms
 from tessera.engine.routes import Routes
 from tessera.engine.run import Run
 from tessera.engine.step import Patience, Steps
+from tessera.engine.talks import Talks
 from tessera.engine.worker import Pace, Worker
 from tessera.kit import clock, faults, ids, trace
 from tessera.kit.cpu import Crew
@@ -52,6 +54,9 @@ from tessera.kit.meter import Book
 from tessera.kit.outbound import Outbound, Policy, Refused, Resolve
 from tessera.providers import registry
 from tessera.providers.base import Provider
+from tessera.providers.chat import registry as endpoints
+from tessera.providers.chat.registry import Chats
+from tessera.providers.sandbox.talk import Talk
 from tessera.storage import blocking, names
 from tessera.storage.base import Store
 from tessera.storage.links import Links
@@ -66,6 +71,8 @@ log = structlog.get_logger(__name__)
 BUCKET = "tessera"
 REGION = "local"
 DEFAULT_ACCOUNT = "default"
+SPARE = timedelta(minutes=1)
+"""How much older than the longest chat call one has to be, to be taken for lost: clocks of machines differ."""
 QUEUE = Queue(queue.VERSION, queue.install)
 
 
@@ -133,6 +140,8 @@ class House:
         self.routes = Routes(self._build_providers(), self.config.routes)
         self.routes.check(self._installed())
         self._check_routed_models()
+        self.chats = self._build_chats()
+        self._stack.push_async_callback(self.chats.close)
         # Last of all that can go wrong: keys that are shown once must not be burnt by a start that fails.
         config = self.config
         self.welcome = await self.accounts.bootstrap(
@@ -143,6 +152,7 @@ class House:
             test_credits=config.bootstrap_test_credits,
         )
         self.intake = self._build_intake()
+        self.talks = self._build_talks()
         self.retention = self._build_retention()
         self.finish = Finish(self.database, clock=self.clock, ids=self.ids, meter=self.meter)
         self.worker = self._build_worker()
@@ -191,7 +201,7 @@ class House:
         try:
             tracer = trace.exporting(self._environ, "tessera", __version__)
         except ImportError:
-            log.warning("no traces: OpenTelemetry's SDK is not installed", next="pip install 'tessera[otel]'")
+            log.warning("no traces: OpenTelemetry's SDK is not installed", next="make setup EXTRAS=otel")
             return trace.OFF
         except ValueError as error:
             raise ConfigError(str(error)) from error
@@ -275,10 +285,38 @@ class House:
             ids=self.ids,
         )
 
+    def _build_chats(self) -> Chats:
+        """The endpoints of chat models; a test key is always answered by the sandbox."""
+        seconds = timedelta(seconds=self.config.sandbox_seconds)
+        found = Chats(endpoints.build(self._environ), Talk(seconds), self.config.chat_routes)
+        found.check({model.id: frozenset(model.names) for model in chat_models.models().values()})
+        return found
+
+    def _build_talks(self) -> Talks:
+        limit = self.config.rate_limit
+        return Talks(
+            self.database,
+            {model.id: model.rates for model in chat_models.models().values()},
+            self._price_list(),
+            limit=RateLimit(limit.count, limit.window) if limit else None,
+            longest=self.config.chat_timeout + SPARE,
+            clock=self.clock,
+            ids=self.ids,
+            meter=self.meter,
+        )
+
+    async def _sweep(self) -> None:
+        """What is done every ten minutes, by one worker of all."""
+        await self.retention.sweep()
+        await self.talks.sweep()
+
     def _build_retention(self) -> Retention:
         config = self.config
         terms = Terms(
-            outputs=config.retention_outputs, uploads=config.retention_uploads, records=config.retention_records
+            outputs=config.retention_outputs,
+            uploads=config.retention_uploads,
+            records=config.retention_records,
+            late=config.late_window,
         )
         return Retention(self.database, self.store, terms, clock=self.clock)
 
@@ -321,7 +359,7 @@ class House:
             run,
             deliver,
             PassOn(self.database, self.routes, scratch=self.scratch, clock=self.clock, meter=self.meter),
-            self.retention.sweep,
+            self._sweep,
             Pace(
                 concurrency=config.worker_concurrency,
                 test_concurrency=config.worker_test_concurrency,
@@ -364,7 +402,7 @@ async def examine(config: Config, environ: Mapping[str, str]) -> list[Finding]:
         )
     manifests = [(name, factory.manifest) for name, factory in registry.discover()]
     findings += checkup.providers(manifests, environ)
-    models = frozenset(model for family in house.families.values() for model in family.models)
+    models = {name: family.models for name, family in house.families.items()}
     return findings + checkup.models(manifests, environ, config.routes, models)
 
 

@@ -9,7 +9,7 @@ import uvicorn
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from tessera.api import account, errors, families, files, metrics, native, reference, uploads
+from tessera.api import account, chat, errors, families, files, metrics, models, native, reference, uploads
 from tessera.api.auth import Keys
 from tessera.api.protocol import Bounds, bounded
 from tessera.api.watch import watched
@@ -25,8 +25,10 @@ def build(house: House) -> Litestar:
         [
             *families.routes(families.Families(house, keys)),
             *account.routes(house, keys),
+            *chat.routes(house, keys),
             *account.health(house),
             *native.routes(house, keys),
+            *models.routes(house, keys),
             *uploads.routes(house, keys),
             *files.routes(house),
             *reference.routes(house),

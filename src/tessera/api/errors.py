@@ -12,7 +12,7 @@ import structlog
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from tessera.api import watch
+from tessera.api import chat, watch
 from tessera.api.files import GONE, problem
 from tessera.api.http import UPLOADS, HttpRequest, HttpResponse, TooLarge, TooSlow, answer
 from tessera.contract.envelope import UPLOAD_JSON, UploadError, encode, refusal
@@ -89,6 +89,8 @@ def refused(request: HttpRequest, error: Refusal) -> HttpResponse:
     if path in UPLOADS:
         code = UPLOAD_CODES.get(code, code)
         return _upload(code, _upload_text(error), headers, parting=parting)
+    if chat.here(request):
+        return chat.refused(request, code, str(error), headers, parting=parting)
     if path.endswith("/download-url"):
         code = LINK_CODES.get(code, code)
     status = _status(path, error, code)

@@ -9,19 +9,31 @@ from typing import Any, Literal
 
 import msgspec
 
+from tessera.contract.chat import (
+    ChatCompletion,
+    ChatCompletionRequest,
+    GeminiReply,
+    GeminiRequest,
+    MessagesReply,
+    MessagesRequest,
+    ResponsesReply,
+    ResponsesRequest,
+)
 from tessera.contract.envelope import Envelope, UploadError
 from tessera.contract.files import Base64Upload, DownloadUrl, Uploaded, UrlUpload
+from tessera.contract.market import PriceCount, PricePage, PriceQuery, PublicModel
 from tessera.contract.native import NativeDelivery, NativeTask
 
 Method = Literal["get", "post"]
-Shape = Literal["envelope", "upload"]
+Shape = Literal["envelope", "upload", "chat"]
+"""How an operation answers: in an envelope, as uploads do, or in the words of another protocol, as a stream or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """``body`` and ``data`` are structs of the contract; ``query`` names parameters, a ``!`` marks a required one.
 
-    ``creates`` says that it takes an Idempotency-Key.
+    ``creates`` says that it takes an Idempotency-Key; ``verb`` is what stands behind the last part of the path.
     """
 
     method: Method
@@ -34,6 +46,7 @@ class Operation:
     query: tuple[str, ...] = field(default=())
     shape: Shape = "envelope"
     creates: bool = False
+    verb: str = ""
 
 
 class StreamUpload(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +146,119 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="Webhooks",
         data=NativeDelivery,
     ),
+    Operation(
+        method="get",
+        path="/v1/models",
+        id="listModels",
+        summary="The models of the Market: their inputs, results and prices, and whether they can be run here",
+        tag="Models",
+        query=("modality", "vendor", "status"),
+        data=list[PublicModel],
+    ),
+    Operation(
+        method="get",
+        path="/v1/models/{model_id}",
+        id="getModel",
+        summary="One model; the slashes of its id stand as they are",
+        tag="Models",
+        data=PublicModel,
+    ),
+    Operation(
+        method="get",
+        path="/api/v1/playground/model-paths",
+        id="playgroundModelPaths",
+        summary="The ids of all models; needs no key",
+        tag="Models",
+        data=list[str],
+    ),
+    Operation(
+        method="get",
+        path="/client/v1/model-pricing/count",
+        id="modelPricingCount",
+        summary="Number of price rows per kind; needs no key",
+        tag="Models",
+        data=PriceCount,
+    ),
+    Operation(
+        method="post",
+        path="/client/v1/model-pricing/page",
+        id="modelPricingPage",
+        summary="Price rows, page by page; needs no key",
+        tag="Models",
+        body=PriceQuery,
+        data=PricePage,
+    ),
+    Operation(
+        method="post",
+        path="/{chatModel}/v1/chat/completions",
+        id="chatCompletions",
+        summary="Chat in the OpenAI chat-completions protocol",
+        tag="Chat",
+        body=ChatCompletionRequest,
+        data=ChatCompletion,
+        shape="chat",
+    ),
+    Operation(
+        method="post",
+        path="/codex/v1/responses",
+        id="codexResponses",
+        summary="GPT models in the OpenAI Responses protocol",
+        tag="Chat",
+        body=ResponsesRequest,
+        data=ResponsesReply,
+        shape="chat",
+    ),
+    Operation(
+        method="post",
+        path="/api/v1/responses",
+        id="gptCodexResponses",
+        summary="Codex models in the OpenAI Responses protocol",
+        tag="Chat",
+        body=ResponsesRequest,
+        data=ResponsesReply,
+        shape="chat",
+    ),
+    Operation(
+        method="post",
+        path="/grok/v1/responses",
+        id="grokResponses",
+        summary="Grok models in the OpenAI Responses protocol",
+        tag="Chat",
+        body=ResponsesRequest,
+        data=ResponsesReply,
+        shape="chat",
+    ),
+    Operation(
+        method="post",
+        path="/claude/v1/messages",
+        id="claudeMessages",
+        summary="Claude models in the Anthropic Messages protocol",
+        tag="Chat",
+        body=MessagesRequest,
+        data=MessagesReply,
+        shape="chat",
+    ),
+    Operation(
+        method="post",
+        path="/anthropic/v1/messages",
+        id="anthropicMessages",
+        summary="Claude models for unmodified Anthropic SDKs",
+        tag="Chat",
+        body=MessagesRequest,
+        data=MessagesReply,
+        shape="chat",
+    ),
+    Operation(
+        method="post",
+        path="/gemini/v1/models/{geminiModel}",
+        verb=":streamGenerateContent",
+        id="geminiStreamGenerateContent",
+        summary="Gemini models in Google's own protocol",
+        tag="Chat",
+        body=GeminiRequest,
+        data=GeminiReply,
+        shape="chat",
+    ),
 )
 
 
@@ -146,7 +272,7 @@ def openapi(version: str, server: str, families: Iterable[Operation]) -> dict[st
     known = dict(zip(map(str, types), schemas, strict=False))
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, known)
+        paths.setdefault(operation.path + operation.verb, {})[operation.method] = _operation(operation, known)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tessera", "version": version, "summary": "One API for generative media"},
@@ -197,6 +323,12 @@ def _responses(operation: Operation, data: Any) -> dict[str, Any]:
             "200": _json("Stored", data),
             **{status: _json("Refused", refused) for status in ("400", "401", "404", "405", "500")},
         }
+    if operation.shape == "chat":
+        envelope = {"$ref": "#/components/schemas/Envelope"}
+        answered = _json("The reply, a stream of it, or a refusal", {"anyOf": [data, envelope]})
+        answered["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        statuses = ["400", "401", "402", "403", "404", "405", "408", "429", "500", "501"]
+        return {"200": answered, **{status: _json("Refused", envelope) for status in statuses}}
     code = {"type": "integer", "description": "200 is success; every other code is a refusal, and data is null then"}
     shape = {
         "type": "object",

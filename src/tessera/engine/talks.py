@@ -1,0 +1,156 @@
+"""Calls to language models: held before, settled after, and never left open.
+
+A call is a task of the family ``chat``: a row with a hold, which is running from the start and has no job, because the
+process that took the call makes it, too. It ends once, by compare-and-set: settled with what was used, the rest of the
+hold given back; or released. A process that dies in between leaves the row running: ``sweep`` ends it when no call can
+be that old, and gives the whole hold back.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from tessera.db import chats, ledger, tasks
+from tessera.db.connection import Connection, Database
+from tessera.domain.account import NOT_ALLOWED, ApiKey
+from tessera.domain.admission import RateLimit, admit_rate, admit_spend, admit_usage
+from tessera.domain.chat import Rates, Usage
+from tessera.domain.credit import credits
+from tessera.domain.errors import Unauthorized
+from tessera.domain.price import PriceList
+from tessera.domain.task import ChatRequest, Draft, Failure, Piece, Reason, State, Task
+from tessera.kit.clock import Clock
+from tessera.kit.ids import Ids
+from tessera.kit.meter import SILENT, Meter
+
+log = structlog.get_logger(__name__)
+
+FAMILY = "chat"
+OPERATION = "chat.complete"
+
+STEP = 100
+LOST = Failure(Reason.UNKNOWN, "The gateway stopped in the middle of this call; nothing was charged")
+
+
+class Talks:
+    """``rates`` are the prices of the models, ``prices`` an operator's own, which go before: a price for each call.
+
+    ``longest`` is how long a call can take; ``limit`` is the rate window of an account, None is off.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        rates: Mapping[str, Rates],
+        prices: PriceList,
+        *,
+        limit: RateLimit | None,
+        longest: timedelta,
+        clock: Clock,
+        ids: Ids,
+        meter: Meter = SILENT,
+    ) -> None:
+        self._database = database
+        self._rates = rates
+        self._prices = prices
+        self._limit = limit
+        self._longest = longest
+        self._clock = clock
+        self._ids = ids
+        self._meter = meter
+
+    async def open(self, key: ApiKey, model: str, request: ChatRequest) -> Task:
+        """Hold the most that a call can cost. Raises a Refusal, and nothing was touched then."""
+        draft = Draft(
+            family=FAMILY,
+            operation=OPERATION,
+            model=model,
+            request=request,
+            params=json.dumps({"model": model, "stream": request.stream}),
+            price=self._rates[model].most(request.given, request.most * request.count, caches=request.caches),
+        )
+        price = self._prices.quote(draft)
+        async with self._database.transaction() as connection:
+            task = await self._hold(connection, key, draft, price)
+            await tasks.insert(connection, [task])
+            await tasks.start(connection, task)
+        return replace(task, state=State.RUNNING)
+
+    async def settle(self, task: Task, usage: Usage) -> int:
+        """The call is over: take what it has used, at the most what was held. Answers the cost in milli-credits.
+
+        One that has come to an end before is left as it is, and costs nothing any more.
+        """
+        now = self._clock()
+        real = task.price if task.model in self._prices.models else self._rates[task.model].cost(usage)
+        cost = min(real, task.price)
+        if real > cost:
+            log.warning("a call has used more than was held for it", task=task.id, held=task.price, used=real)
+        facts = {"credits": credits(cost), "input": usage.total - usage.output, "output": usage.output}
+        async with self._database.transaction() as connection:
+            if not await tasks.end(connection, task, State.SUCCEEDED, None, now, (Piece(facts=facts),)):
+                return 0
+            await ledger.settle(connection, task.id, now)
+            await chats.refund(connection, task, task.price - cost, now)
+        self._told(task, State.SUCCEEDED, "")
+        log.info("call ended", task=task.id, model=task.model, tokens=usage.total, seconds=_seconds(task, now))
+        return cost
+
+    async def fail(self, task: Task, failure: Failure) -> bool:
+        """No answer: give the hold back. False when another end came first."""
+        now = self._clock()
+        async with self._database.transaction() as connection:
+            if not await tasks.end(connection, task, State.FAILED, failure, now):
+                return False
+            await ledger.release(connection, task.id, task.key_id, now)
+        self._told(task, State.FAILED, failure.reason.value)
+        log.info("call failed", task=task.id, reason=failure.reason.value, seconds=_seconds(task, now))
+        return True
+
+    async def sweep(self) -> int:
+        """End the calls that a dead process has left behind; answers how many. Safe to run twice at a time."""
+        count, before = 0, self._clock() - self._longest
+        while found := await chats.stale(self._database, before, limit=STEP):
+            count += sum([await self.fail(task, LOST) for task in found])
+        return count
+
+    async def _hold(self, connection: Connection, key: ApiKey, draft: Draft, price: int) -> Task:
+        purse = (await ledger.lock(connection, [key.id])).get(key.id)
+        if purse is None or purse.key.revoked_at is not None:
+            raise Unauthorized(f"{NOT_ALLOWED}: this API key was revoked")
+        # Only now: whoever held these rows before may have read a later moment.
+        now = self._clock()
+        wallet = admit_spend(admit_rate(purse.wallet, self._limit, now), price)
+        usage = admit_usage(purse.key, purse.usage, price, now)
+        await ledger.spend(connection, {(key.account_id, key.mode): wallet}, {key.id: usage})
+        return self._task(key, draft, price, now)
+
+    def _task(self, key: ApiKey, draft: Draft, price: int, now: datetime) -> Task:
+        return Task(
+            id=self._ids(),
+            account_id=key.account_id,
+            key_id=key.id,
+            mode=key.mode,
+            family=draft.family,
+            operation=draft.operation,
+            model=draft.model,
+            request=draft.request,
+            params=draft.params,
+            callback_url=None,
+            fallback=None,
+            price=price,
+            state=State.WAITING,
+            progress=0.0,
+            epoch=0,
+            created_at=now,
+        )
+
+    def _told(self, task: Task, state: State, reason: str) -> None:
+        self._meter.count("tasks", task.family, state.value, reason)
+
+
+def _seconds(task: Task, now: datetime) -> float:
+    return round((now - task.created_at).total_seconds(), 3)
