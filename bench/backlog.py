@@ -242,7 +242,8 @@ def crowd(bench: Bench, scale: Scale, bar: "Bar") -> Crowd:
     with bench.worker(scale.flight) as worker:
         peak = Peak(worker)
         filled = bench.submit(scale.waiting + scale.flight)
-        bar.until("in flight", lambda: bench.counts().get("running", 0), scale.flight)
+        # On a busy machine it ends as many as it takes before it is full: then that is what it holds.
+        bar.watch("in flight", lambda: bench.counts().get("running", 0), scale.flight, 1.5 * scale.seconds)
         counts = bench.counts()
         peak.look()
         behind = bench.desk(counts["waiting"], scale.watch / 4)
@@ -287,16 +288,20 @@ class Bar:
 
     def until(self, stage: str, count: Callable[[], int], total: int) -> None:
         """Look until the count is reached. Raises TimeoutError."""
+        if (seen := self.watch(stage, count, total, PATIENCE)) < total:
+            raise TimeoutError(f"{stage}: {seen} of {total} after {PATIENCE:g} s")
+
+    def watch(self, stage: str, count: Callable[[], int], total: int, seconds: float) -> int:
+        """Look until the count is reached, so many seconds at the most; answers how far it came."""
         columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + seconds
         with Progress(*columns, console=self._console, disable=self._quiet) as progress:
             task = progress.add_task(stage, total=total)
-            while (seen := count()) < total:
+            while (seen := count()) < total and time.monotonic() < deadline:
                 progress.update(task, completed=seen)
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{stage}: {seen} of {total} after {PATIENCE:g} s")
                 time.sleep(STEP)
             progress.update(task, completed=seen)
+        return seen
 
 
 def judge(flight: Flight | None, crowded: Crowd | None) -> list[report.Line]:

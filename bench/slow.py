@@ -37,7 +37,7 @@ class Slow:
 
     async def submit(self, job: Job) -> Accepted | Done:
         try:
-            return Accepted(upstream_id=(await self._ask("POST", "/jobs", {"prompt": job.request.prompt}))["id"])
+            return Accepted(upstream_id=(await self._ask("POST", "/jobs", {"task": job.task_id}))["id"])
         except (TimeoutError, aiohttp.ClientError) as error:
             raise Ambiguous("The connection was lost") from error
 

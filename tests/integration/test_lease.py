@@ -98,6 +98,38 @@ async def test_a_job_that_cannot_be_put_back_waits_for_its_lease_to_run_out(open
         assert len(await pick(lease.build(house.database), NOTHING)) == 1
 
 
+async def test_a_queue_whose_connection_the_pool_took_back_can_be_hung_up(open_house: OpenHouse) -> None:
+    async with open_house(work=False, provided={}) as house:
+        built = lease.build(house.database)
+        await built.connection.add_listener("anything", lambda payload: None)
+        (taken,) = (each for each in house.database.pool._holders if each._in_use is not None)
+        await taken._con.close()
+        async with asyncio.timeout(PATIENCE):
+            while taken._in_use is not None:
+                await asyncio.sleep(0)
+        lease.hang_up(built)
+        lease.hang_up(built)
+
+
+async def test_jobs_that_are_put_back_together_each_wait_for_their_own_time(open_house: OpenHouse) -> None:
+    async with open_house(work=False, provided={}) as house:
+        first, second = lease.build(house.database), lease.build(house.database)
+        for index in range(3):
+            await put(house.database, f"t{index}")
+        soon, late, lost = sorted(await pick(first, LONG), key=lambda job: job.payload or b"")
+        await house.database.pool.execute(
+            "UPDATE pgqueuer SET heartbeat = now() - $2::interval WHERE id = $1", lost.id, 2 * LONG
+        )
+        assert [job.id for job in await pick(second, LONG)] == [lost.id]
+        back = first.qm.queries.retry_job
+        await asyncio.gather(back(soon, NOTHING, None), back(late, LONG, None), back(lost, NOTHING, None))
+        rows = await house.database.pool.fetch(
+            "SELECT convert_from(payload, 'UTF8') AS subject, status::text FROM pgqueuer ORDER BY 1"
+        )
+        assert [tuple(row) for row in rows] == [("t0", "queued"), ("t1", "queued"), ("t2", "picked")]
+        assert [job.id for job in await pick(second, LONG)] == [soon.id]
+
+
 async def test_a_lost_database_ends_the_queue_at_once(open_house: OpenHouse) -> None:
     async with open_house(work=False, provided={}) as house:
         built = lease.build(house.database)

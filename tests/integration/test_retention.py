@@ -31,6 +31,9 @@ from tessera.wiring import House
 
 MOMENT = timedelta(microseconds=1)
 OUTPUTS, UPLOADS, RECORDS = timedelta(days=14), timedelta(days=3), timedelta(days=60)
+LATE = timedelta(days=2)
+"""The late window of these gateways."""
+
 NOTHING = {"outputs": 0, "uploads": 0, "orphans": 0, "records": 0}
 HOOK = "http://127.0.0.1:9/hook"
 
@@ -306,7 +309,7 @@ class Refusing:
 
 
 def keeper(house: House, store: Any) -> Retention:
-    terms = Terms(outputs=OUTPUTS, uploads=UPLOADS, records=RECORDS)
+    terms = Terms(outputs=OUTPUTS, uploads=UPLOADS, records=RECORDS, late=LATE)
     return Retention(house.database, store, terms, clock=house.clock)
 
 
@@ -361,7 +364,7 @@ async def test_a_record_waits_for_its_files_to_go(open_shop: OpenShop) -> None:
     async with open_shop(Fake("sandbox"), now=ticker) as shop:
         house = shop.house
         task = await shop.walk(await shop.order())
-        terms = Terms(outputs=2 * RECORDS, uploads=UPLOADS, records=RECORDS)
+        terms = Terms(outputs=2 * RECORDS, uploads=UPLOADS, records=RECORDS, late=LATE)
         ticker.advance(RECORDS + MOMENT)
         assert await Retention(house.database, house.store, terms, clock=ticker).sweep() == NOTHING
         assert await shop.stored(await shop.task(task.id))
@@ -616,6 +619,24 @@ async def test_what_a_claim_may_still_bring_home_is_left_alone(open_shop: OpenSh
         task = await walk
         assert task.state is State.SUCCEEDED
         assert len(await shop.stored(task)) == 1
+
+
+async def test_what_a_late_result_left_is_removed_when_its_window_is_over(open_shop: OpenShop) -> None:
+    ticker = Ticker()
+    async with open_shop(Fake("sandbox"), now=ticker, late_window="2d") as shop:
+        task_id = await shop.order()
+        await crash(shop, task_id, "run.finishing")
+        await shop.house.database.pool.execute(
+            "UPDATE tasks SET state = 'failed', reason = 'deadline_passed', completed_at = $1", ticker.now
+        )
+        ticker.advance(LATE - MOMENT)
+        assert LATE > ORPHANS
+        assert await shop.house.retention.sweep() == NOTHING, "another worker may still claim the task"
+        ticker.advance(MOMENT)
+        assert (await shop.walk(task_id, late=LATE)).state is State.FAILED
+        assert await shop.house.retention.sweep() == {**NOTHING, "orphans": 1}
+        assert stored(shop.house) == set()
+        assert await count(shop.house.database, "pending_objects") == 0
 
 
 async def test_what_was_stored_for_a_canceled_task_is_removed(open_shop: OpenShop) -> None:

@@ -113,7 +113,6 @@ HOUSE = House(
     jobs=(),
     bytes={"s/t1-1_0.png": "h1"},
     lying=("s/t1-1_0.png",),
-    noted=(),
     ill=(),
 )
 
@@ -426,7 +425,6 @@ def test_what_nothing_has_put_to_the_test_is_not_called_kept() -> None:
             jobs=(),
             bytes={},
             lying=(),
-            noted=(),
             ill=(),
         ),
     )
@@ -438,11 +436,6 @@ def test_what_nothing_has_put_to_the_test_is_not_called_kept() -> None:
         "passed_on",
         "taken_over_in_time",
     }
-
-
-def test_bytes_that_are_noted_for_a_late_result_are_known() -> None:
-    late = "s/t1-2_0.png"
-    assert broken_in(house(lying=(*HOUSE.lying, late), noted=(late,))) == []
 
 
 @pytest.mark.parametrize("provider", [KEYED, FINDABLE])

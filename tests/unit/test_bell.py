@@ -1,10 +1,10 @@
-"""Bells and alarms: what is rung is heard, what is given up leaves nothing behind."""
+"""Bells, alarms and gates: what is rung is heard, what is given up leaves nothing behind."""
 
 import asyncio
 
 import pytest
 
-from tessera.kit.bell import Alarm, Bell
+from tessera.kit.bell import Alarm, Bell, Gate
 
 LONG, SHORT = 60.0, 0.001
 
@@ -90,3 +90,72 @@ async def test_a_canceled_alarm_does_not_go_off() -> None:
     asyncio.get_running_loop().call_later(SHORT, later.set_result, None)
     await later
     assert not work.begun
+
+
+class Inside:
+    """Those who are inside a gate, until they are let go."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.names: list[str] = []
+        self.go: dict[str, asyncio.Event] = {}
+
+    def send(self, *names: str) -> list["asyncio.Task[None]"]:
+        return [asyncio.create_task(self._pass(name)) for name in names]
+
+    async def until(self, *names: str) -> None:
+        """Wait until they are who has come in so far, in this order."""
+        async with asyncio.timeout(5):
+            while len(self.names) < len(names):
+                await asyncio.sleep(0)
+        for _ in range(3):  # whoever else could come in would do so now
+            await asyncio.sleep(0)
+        assert self.names == list(names)
+
+    async def _pass(self, name: str) -> None:
+        self.go[name] = asyncio.Event()
+        async with self._gate.through():
+            self.names.append(name)
+            await self.go[name].wait()
+
+
+async def test_a_gate_lets_so_many_through_at_a_time_in_their_order() -> None:
+    inside = Inside(Gate(2, patience=LONG))
+    tasks = inside.send("a", "b", "c", "d")
+    await inside.until("a", "b")
+    inside.go["b"].set()
+    await inside.until("a", "b", "c")
+    inside.go["a"].set()
+    await inside.until("a", "b", "c", "d")
+    for name in "cd":
+        inside.go[name].set()
+    await asyncio.gather(*tasks)
+
+
+async def test_who_is_slow_inside_a_gate_keeps_nobody_waiting_and_counts_once() -> None:
+    inside = Inside(Gate(1, patience=SHORT))
+    tasks = inside.send("slow", "next")
+    await inside.until("slow", "next")
+    for name in ("slow", "next"):
+        inside.go[name].set()
+    await asyncio.gather(*tasks)
+    inside._gate._patience = LONG
+    more = inside.send("e", "f")
+    await inside.until("slow", "next", "e")
+    for name in "ef":
+        inside.go[name].set()
+    await asyncio.gather(*more)
+
+
+@pytest.mark.parametrize("gone", ["inside", "in line"])
+async def test_who_is_canceled_at_a_gate_leaves_no_place_taken(gone: str) -> None:
+    inside = Inside(Gate(1, patience=LONG))
+    tasks = dict(zip(("inside", "in line", "last"), inside.send("inside", "in line", "last"), strict=True))
+    await inside.until("inside")
+    tasks[gone].cancel()
+    for name in {"inside", "in line"} - {gone}:
+        inside.go[name].set()
+    await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+    inside.go["last"].set()
+    async with asyncio.timeout(5):
+        await tasks["last"]

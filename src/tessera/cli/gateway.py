@@ -6,7 +6,8 @@ import os
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -24,6 +25,13 @@ from tessera.wiring import House
 
 FINISH = 10.0
 """Seconds that requests under way get to end at shutdown, where the worker's drain does not ask for fewer."""
+
+YOUNG, MIDDLE, NEVER = 10_000, 5, 1_000_000
+"""How many objects are made before the collector looks at the young ones, after how many such looks at those that
+outlived one, and that it looks at all of them by its own rule so seldom that it never does."""
+
+OLD, SHARE = 600.0, 300
+"""Seconds between two looks at all objects at the least, and how many times as long as the last one took."""
 
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 
@@ -74,7 +82,11 @@ async def _house(config: Config, voice: Voice, *, work: bool) -> AsyncIterator[H
     try:
         async with house:
             _settle()
-            yield house
+            tidying = asyncio.create_task(_tidy())
+            try:
+                yield house
+            finally:
+                tidying.cancel()
     finally:
         voice.welcome(house)
 
@@ -83,6 +95,21 @@ def _settle() -> None:
     """What was loaded stays: the collector need not look at it again, and the pauses become shorter."""
     gc.collect()
     gc.freeze()
+    # A busy worker holds a million objects. By its own rule the collector would look at all of them every few seconds,
+    # and everything waits a second for it; so that is left to ``_tidy``.
+    gc.set_threshold(YOUNG, MIDDLE, NEVER)
+
+
+async def _tidy(
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, seconds: Callable[[], float] = time.perf_counter
+) -> None:
+    """Look at all objects now and then. However many they are, at most one part in SHARE of the time goes into it."""
+    took = 0.0
+    while True:
+        await sleep(max(OLD, SHARE * took))
+        began = seconds()
+        gc.collect()
+        took = seconds() - began
 
 
 def _http(house: House, *, whole: bool = True) -> uvicorn.Config:

@@ -250,20 +250,6 @@ async def assets(database: Database) -> tuple[AssetRow, ...]:
     return tuple(AssetRow(**row) for row in rows)
 
 
-async def noted(database: Database) -> tuple[str, ...]:
-    """Keys of outputs that are noted and not stored, of tasks that failed by their deadline.
-
-    The sweep leaves them as long as there is a record of the task: a late result may still be brought home.
-    """
-    rows = await database.pool.fetch(
-        """
-        SELECT key FROM pending_objects p JOIN tasks t ON t.id = p.task_id AND t.epoch = p.epoch
-        WHERE t.state = 'failed' AND t.reason = 'deadline_passed' ORDER BY key
-        """
-    )
-    return tuple(row["key"] for row in rows)
-
-
 async def deliveries(database: Database) -> tuple[DeliveryRow, ...]:
     rows = await database.pool.fetch(
         """

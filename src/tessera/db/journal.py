@@ -2,6 +2,8 @@
 
 A job is ended, repeated and kept alive by its holder only. A worker that was away for longer than its lease finds its
 jobs in other hands, and must leave them there: a job that it ended would be gone when the other one dies.
+
+Whoever changes many jobs locks them in the order of their ids, so that no two statements wait for each other.
 """
 
 from collections.abc import Sequence
@@ -15,9 +17,10 @@ async def done(database: Database, jobs: Sequence[int], holder: UUID) -> None:
     """Take these jobs out of the queue and note them, as far as ``holder`` still holds them."""
     await database.pool.execute(
         """
-        WITH gone AS (
-            DELETE FROM pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2
-            RETURNING id, entrypoint, priority
+        WITH mine AS (
+            SELECT id FROM pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2 ORDER BY id FOR UPDATE
+        ), gone AS (
+            DELETE FROM pgqueuer q USING mine WHERE q.id = mine.id RETURNING q.id, q.entrypoint, q.priority
         )
         INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)
         SELECT id, 'successful', entrypoint, priority FROM gone
@@ -27,29 +30,38 @@ async def done(database: Database, jobs: Sequence[int], holder: UUID) -> None:
     )
 
 
-async def again(database: Database, job: int, holder: UUID, wait: timedelta) -> None:
-    """Put a job back to be done after ``wait``, where ``holder`` still holds it."""
+async def again(database: Database, jobs: Sequence[tuple[int, timedelta]], holder: UUID) -> None:
+    """Put jobs back, each to be done after its wait, as far as ``holder`` still holds them."""
     await database.pool.execute(
         """
-        WITH back AS (
-            UPDATE pgqueuer SET status = 'queued', execute_after = now() + $3, attempts = attempts + 1,
-                                updated = now(), queue_manager_id = NULL
-            WHERE id = $1 AND queue_manager_id = $2
-            RETURNING id, entrypoint, priority
+        WITH mine AS (
+            SELECT q.id, n.wait FROM pgqueuer q JOIN unnest($1::bigint[], $2::interval[]) AS n (id, wait) USING (id)
+            WHERE q.queue_manager_id = $3 ORDER BY q.id FOR UPDATE OF q
+        ), back AS (
+            UPDATE pgqueuer q SET status = 'queued', execute_after = now() + mine.wait, attempts = attempts + 1,
+                                  updated = now(), queue_manager_id = NULL
+            FROM mine WHERE q.id = mine.id RETURNING q.id, q.entrypoint, q.priority
         )
         INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)
         SELECT id, 'queued', entrypoint, priority FROM back
         """,
-        job,
+        [job for job, _ in jobs],
+        [wait for _, wait in jobs],
         holder,
-        wait,
     )
 
 
 async def beat(database: Database, jobs: Sequence[int], holder: UUID) -> None:
     """Renew the lease of these jobs, as far as ``holder`` still holds them."""
     await database.pool.execute(
-        "UPDATE pgqueuer SET heartbeat = now() WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2", jobs, holder
+        """
+        WITH mine AS (
+            SELECT id FROM pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2 ORDER BY id FOR UPDATE
+        )
+        UPDATE pgqueuer q SET heartbeat = now() FROM mine WHERE q.id = mine.id
+        """,
+        jobs,
+        holder,
     )
 
 

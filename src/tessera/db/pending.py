@@ -10,8 +10,8 @@ from tessera.db.assets import Mark, Page, page
 from tessera.db.connection import Connection, Database
 from tessera.domain.task import Task
 
-HELD = "state = 'running' OR state = 'failed' AND reason = 'deadline_passed'"
-"""The states from which a claim may still bring a task to success, as in ``tasks.held``."""
+HELD = "t.state = 'running' OR t.state = 'failed' AND t.reason = 'deadline_passed'"
+"""The states of a task ``t`` from which its claim may still bring it to success, as in ``tasks.held``."""
 
 PUT = """
     ON CONFLICT (key) DO UPDATE
@@ -19,20 +19,26 @@ PUT = """
 """
 
 
-async def output(database: Database, task: Task, key: str, now: datetime) -> bool:
-    """Note that a claim is about to store an output; False when it was lost, and nothing is to be stored."""
-    status = await database.pool.execute(
+async def outputs(database: Database, notes: Sequence[tuple[Task, str]], now: datetime) -> set[str]:
+    """Note that claims are about to store outputs under these keys; answers the keys that were noted.
+
+    The claim of any other was lost, and nothing is to be stored for it.
+    """
+    # In one order everywhere, so that no two wait for each other.
+    rows = await database.pool.fetch(
         f"""
         INSERT INTO pending_objects (key, task_id, epoch, created_at)
-        SELECT $3, id, epoch, $4 FROM tasks WHERE id = $1 AND epoch = $2 AND ({HELD})
-        {PUT}
+        SELECT DISTINCT ON (n.key) n.key, t.id, t.epoch, $4
+        FROM unnest($1::text[], $2::bigint[], $3::text[]) AS n (id, epoch, key)
+        JOIN tasks t ON t.id = n.id AND t.epoch = n.epoch AND ({HELD}) ORDER BY n.key
+        {PUT} RETURNING key
         """,
-        task.id,
-        task.epoch,
-        key,
+        [task.id for task, _ in notes],
+        [task.epoch for task, _ in notes],
+        [key for _, key in notes],
         now,
     )
-    return bool(status == "INSERT 0 1")
+    return {row["key"] for row in rows}
 
 
 async def upload(database: Database, keys: Sequence[str], now: datetime) -> None:
@@ -49,22 +55,25 @@ async def upload(database: Database, keys: Sequence[str], now: datetime) -> None
     )
 
 
-async def orphans(connection: Connection, before: datetime, *, after: Mark, limit: int) -> Page:
+async def orphans(connection: Connection, before: datetime, *, late: datetime, after: Mark, limit: int) -> Page:
     """Keys noted before ``before`` that no asset has and no claim can bring home any more, locked.
 
-    ``after`` is where the page before ended. A lost claim stays lost, so what is an orphan once is one for good;
-    whoever notes the key anew waits for the lock.
+    A task that passed its deadline before ``late`` is claimed no more, as in ``tasks.claim``: whoever had it when it
+    ended has been done with it for long. ``after`` is where the page before ended. A lost claim stays lost, so what is
+    an orphan once is one for good; whoever notes the key anew waits for the lock.
     """
     rows = await connection.fetch(
         f"""
         SELECT key, created_at FROM pending_objects p WHERE created_at < $1 AND (created_at, key) > ($2, $3)
         AND NOT EXISTS (SELECT FROM assets a WHERE a.key = p.key AND a.purged_at IS NULL)
-        AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = p.task_id AND t.epoch = p.epoch AND ({HELD}))
+        AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = p.task_id AND t.epoch = p.epoch
+                        AND ({HELD}) AND (t.state = 'running' OR t.completed_at > $5))
         ORDER BY created_at, key LIMIT $4 FOR UPDATE OF p SKIP LOCKED
         """,
         before,
         *after,
         limit,
+        late,
     )
     return Page([row["key"] for row in rows], page(rows, limit))
 

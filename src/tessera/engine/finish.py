@@ -1,5 +1,6 @@
 """Finish: the end of a task in one transaction: state by compare-and-set, settle or release, outbox row and its job."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,6 +22,9 @@ from tessera.providers.base import Done, Running
 
 log = structlog.get_logger(__name__)
 
+ENDING = 8
+"""Ends that are written at a time: when thousands come at once, there is always a connection left for a heartbeat."""
+
 CANCELED = Failure(Reason.CANCELED, "The task was canceled; nothing was charged")
 
 
@@ -30,6 +34,7 @@ class Finish:
         self._clock = clock
         self._ids = ids
         self._meter = meter
+        self._line = asyncio.Semaphore(ENDING)
 
     async def advance(
         self, task: Task, attempt: Attempt, outputs: Sequence[Asset], made: Running, *, kept: int
@@ -81,7 +86,8 @@ class Finish:
     ) -> bool:
         """No result: release the hold, and tell. False when another end came first.
 
-        ``attempt`` gets its verdict either way; None leaves it open (the deadline ends the task, not the attempt).
+        ``attempt`` gets its verdict either way, and what it had made on its way is given up; None leaves it open (the
+        deadline ends the task, not the attempt).
         """
         await faults.reach("run.finishing")
         now = self._clock()
@@ -95,6 +101,8 @@ class Finish:
             if not await tasks.end(connection, task, State.FAILED, failure, now):
                 return False
             await ledger.release(connection, task.id, task.key_id, now)
+            if attempt is not None:
+                await assets.give_up(connection, task.id, now)
             await self._tell(connection, task, State.FAILED.value, 1)
         self._meter.count("tasks", task.family, State.FAILED.value, failure.reason.value)
         await faults.reach("run.finished")
@@ -120,6 +128,8 @@ class Finish:
             if task is None:
                 return None
             await ledger.release(connection, task.id, task.key_id, now)
+            if task.stage is not None:
+                await assets.give_up(connection, task.id, now)
             await self._tell(connection, task, State.CANCELED.value, 1)
             if task.started_at is not None:
                 await queue.put(connection, "cancel", [task.id])
@@ -139,7 +149,7 @@ class Finish:
     async def _ending(self, state: State) -> AsyncIterator[Connection]:
         """The one transaction of an end, as a step of its own in the trace."""
         with trace.span("finish", state=state.value):
-            async with self._database.transaction() as connection:
+            async with self._line, self._database.transaction() as connection:
                 yield connection
 
     async def _store(

@@ -10,9 +10,10 @@ from tessera.domain.asset import Asset, Origin
 from tessera.domain.errors import StorageError
 from tessera.domain.task import AttemptState, Failure, Reason, Task
 from tessera.engine import faults
-from tessera.engine.step import Steps, Verdict
+from tessera.engine.step import HandBack, Steps, Verdict
 from tessera.kit import trace
 from tessera.kit.backoff import grow
+from tessera.kit.bell import Gate
 from tessera.kit.clock import Clock
 from tessera.kit.outbound import BadStatus, Outbound, OutboundError, Refused
 from tessera.kit.outbound import TooLarge as TooLong
@@ -23,6 +24,14 @@ from tessera.storage.ingest import TooLarge, WrongType, ingest
 log = structlog.get_logger(__name__)
 
 TRIES = 4
+
+STORING = 16
+"""Outputs that are fetched and stored at a time: thousands may be ready at once, and every other task wants to be asked
+after meanwhile."""
+
+SLOW = 1.0
+"""Seconds after which an output is on its way from or to somebody slow, and keeps nobody from beginning."""
+
 HOPELESS = (TooLarge, WrongType, Refused, TooLong)
 """What is so now will be so the next time, too."""
 
@@ -46,25 +55,30 @@ class Keep:
         self._steps = steps
         self._bounds = bounds
         self._clock = clock
+        self._gate = Gate(STORING, patience=SLOW)
 
-    async def all(self, task: Task, made: Done | Running, folder: Path, kept: int = 0) -> list[Asset]:
+    async def all(self, task: Task, made: Done | Running, folder: Path, kept: int = 0, *, again: bool) -> list[Asset]:
         """The outputs as stored assets, in order, but for the first ``kept``, which are stored already.
 
-        Raises Verdict when one cannot be had or kept, or when there is nothing at all.
+        Raises Verdict when one cannot be had or kept, or when there is nothing at all; LostClaim; and HandBack when the
+        process drains: at once where the provider can be asked for these outputs ``again``.
         """
         if isinstance(made, Done) and not made.outputs and not made.pieces:
             failure = Failure(Reason.PROVIDER, NO_OUTPUTS)
             raise Verdict(AttemptState.FAILED, failure, cause=None, elsewhere=False)
         fresh = list(enumerate(made.outputs))[kept:]
         with trace.span("ingest", outputs=len(fresh)):
-            return [await self._one(task, output, position, folder) for position, output in fresh]
+            return [await self._one(task, output, position, folder, again) for position, output in fresh]
 
-    async def _one(self, task: Task, output: Output, position: int, folder: Path) -> Asset:
+    async def _one(self, task: Task, output: Output, position: int, folder: Path, again: bool) -> Asset:
         failures = 0
         while True:
             await faults.reach("run.ingesting")
             try:
-                return await self._store_one(task, output, position, folder)
+                async with self._gate.through():
+                    if again and self._steps.draining.is_set():
+                        raise HandBack  # a long line would take longer than the drain does
+                    return await self._store_one(task, output, position, folder)
             except (StorageError, OutboundError) as error:
                 failures += 1
                 if _hopeless(error) or (failures >= TRIES and (_refused(error) or self._steps.over(task))):

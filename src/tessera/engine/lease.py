@@ -5,6 +5,7 @@ database goes away it waits for all its jobs before it says so. None of that may
 
 - only the holder of a job ends it, puts it back or renews its lease (``db/journal``);
 - the leases of all jobs that a queue holds are renewed together (``keep``), not by a timer for each of thousands;
+- jobs that are put back at the same moment, as all are when a worker stops, are put back together;
 - a process that is behind with what it holds takes nothing more until it has caught up;
 - only a job that was done leaves the queue; one that could not even be put back is taken over when its lease is over;
 - ``PgQueuer.shutdown`` is set at the first sign of a lost database, so that the worker can begin anew at once, while
@@ -12,31 +13,35 @@ database goes away it waits for all its jobs before it says so. None of that may
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 from pgqueuer import PgQueuer
+from pgqueuer.core.buffers import HeartbeatBuffer, JobStatusLogBuffer
 from pgqueuer.db import AsyncpgPoolDriver
 from pgqueuer.models import Job, TracebackRecord
 from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.ports.repository import EntrypointExecutionParameter
+from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries
 from pgqueuer.types import JOB_STATUS, HealthCheckId, JobId, QueueEntrypoint, QueueManagerId
 
 from tessera.db import journal
 from tessera.db.connection import Database
+from tessera.db.errors import LOST
+from tessera.kit.batch import Batch
 
 log = structlog.get_logger(__name__)
 
 
 OFF = timedelta(days=1)
-"""The library's own heartbeat, a timer for each job, is told to beat so seldom that it never does."""
+"""The library's own heartbeat is told to beat so seldom that it never does."""
 
 GROUP = 1000
-"""Leases that are renewed by one statement."""
+"""Jobs that one statement changes."""
 
 BEHIND = 0.02
 """A turn of the event loop that takes so many seconds means that its work is more than it can do at once."""
@@ -54,6 +59,8 @@ def build(database: Database, lease: timedelta | None = None) -> PgQueuer:
     driver = _Driver(database)
     queries = _Leased(driver, database, lease)
     built = PgQueuer(connection=driver, queries=queries)
+    built.qm = _Manager(queries, built.channel, resources=built.resources)
+    built.qm.shutdown = built.shutdown
     driver.lost = built.shutdown.set
     queries.holder = built.qm.queue_manager_id
     return built
@@ -82,6 +89,15 @@ def hang_up(queue: PgQueuer) -> None:
         queue.connection.hang_up()
 
 
+class _Manager(QueueManager):
+    """The library's manager, without a heartbeat for each job: two tasks and a timer that a held job can do without."""
+
+    async def _dispatch(
+        self, job: Job, jbuff: JobStatusLogBuffer, hbuff: HeartbeatBuffer, heartbeat_timeout: timedelta
+    ) -> None:
+        await super()._dispatch(job, jbuff, hbuff, timedelta(0))
+
+
 class _Driver(AsyncpgPoolDriver):
     """The library's driver over our pool; ``lost`` is called when a statement fails."""
 
@@ -96,9 +112,10 @@ class _Driver(AsyncpgPoolDriver):
 
     def hang_up(self) -> None:
         """Give the connection up that it listens with: a queue that has ended takes nothing more."""
-        if self._listener_connection is not None:
-            self._listener_connection.terminate()
-            self._listener_connection = None
+        listening, self._listener_connection = self._listener_connection, None
+        if listening is not None:
+            with suppress(*LOST):  # a pool that lost it may have taken it back already
+                listening.terminate()
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         with self._listening():
@@ -131,6 +148,7 @@ class _Leased(Queries):
         self._lease = lease
         self._database = database
         self._ear = driver
+        self._back: Batch[tuple[int, timedelta], None] = Batch(self._put_back, limit=GROUP)
         self.holder: UUID | None = None
 
     async def dequeue(
@@ -156,11 +174,16 @@ class _Leased(Queries):
             await journal.done(self._database, done, self.holder)
 
     async def retry_job(self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None) -> None:
+        await self._back((job.id, delay))
+
+    async def _put_back(self, jobs: Sequence[tuple[int, timedelta]]) -> list[None]:
         try:
             if self.holder is not None:
-                await journal.again(self._database, job.id, self.holder, delay)
-        except Exception as error:  # noqa: BLE001 - the library would drop the job for it; so it is taken over later
-            log.warning("job not put back, its lease runs out", kind=type(error).__name__, error=str(error))
+                await journal.again(self._database, jobs, self.holder)
+        except Exception as error:  # noqa: BLE001 - the library would drop the jobs for it; so they are taken over later
+            kind = type(error).__name__
+            log.warning("jobs not put back, their leases run out", count=len(jobs), kind=kind, error=str(error))
+        return [None] * len(jobs)
 
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
         if self.holder is not None:

@@ -52,11 +52,16 @@ Done = Callable[[Connection, Sequence[str]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How long files of tasks, uploaded files and records are kept."""
+    """How long files of tasks, uploaded files and records are kept.
+
+    ``late`` is how long a result is still taken after the deadline of its task: until then its bytes are nobody's
+    orphans.
+    """
 
     outputs: timedelta
     uploads: timedelta
     records: timedelta
+    late: timedelta
 
 
 class Retention:
@@ -80,7 +85,7 @@ class Retention:
             files = self._files(partial(_expired, origin), now - kept, partial(_purged, now))
             counts[f"{origin}s"] = await self._stage(f"{origin}s", files)
         await self._stage("doubts", self._doubts(now - DOUBT))
-        orphans = self._files(pending.orphans, now - ORPHANS, pending.forget)
+        orphans = self._files(partial(pending.orphans, late=now - terms.late), now - ORPHANS, pending.forget)
         counts["orphans"] = await self._stage("orphans", orphans)
         for forget in (tasks.forget, assets.forget):
             counts["records"] += await self._stage("records", self._rows(forget, now - terms.records, STEP))

@@ -68,10 +68,10 @@ class Stages:
         """How many outputs of this attempt are stored."""
 
     async def __call__(self, made: Running) -> int:
-        """Answers how many outputs are stored by now. Raises Verdict and LostClaim."""
+        """Answers how many outputs are stored by now. Raises Verdict, LostClaim and HandBack."""
         if made.stage == self._stage:
             return self.kept
-        outputs = await self._keep.all(self._task, made, self._folder, self.kept)
+        outputs = await self._keep.all(self._task, made, self._folder, self.kept, again=True)
         told = await insist(
             lambda: self._finish.advance(self._task, self._attempt, outputs, made, kept=self.kept), "stage"
         )
@@ -79,11 +79,15 @@ class Stages:
             raise LostClaim
         self._stage = made.stage
         self.kept += len(outputs) if told else 0
+        await faults.reach("run.advanced")
         return self.kept
 
-    async def succeed(self, done: Done) -> bool:
-        """Store what is not stored yet, and finish. Raises Verdict."""
-        outputs = await self._keep.all(self._task, done, self._folder, self.kept)
+    async def succeed(self, done: Done, *, again: bool) -> bool:
+        """Store what is not stored yet, and finish. Raises Verdict, LostClaim and HandBack.
+
+        ``again``: the provider can be asked for this end once more, by whoever takes the task over.
+        """
+        outputs = await self._keep.all(self._task, done, self._folder, self.kept, again=again)
         return await insist(
             lambda: self._finish.succeed(self._task, self._attempt, outputs, done, kept=self.kept), "success"
         )
@@ -211,10 +215,10 @@ class Run:
                     raise self._gone(task, attempt)
                 job = blank if resumed else replace(blank, stage=None, kept=0)
                 stages = Stages(task, attempt, job, self._keep, self._finish)
-                done = await self._steps.carry_out(
+                done, again = await self._steps.carry_out(
                     task, hop, attempt, job, reached=stages, resumed=resumed, complete=complete
                 )
-                await self._ended(task, await stages.succeed(done))
+                await self._ended(task, await stages.succeed(done, again=again))
                 return
             except Verdict as verdict:
                 wait = _move(position, verdict, len(hops), primary)

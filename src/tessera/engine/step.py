@@ -112,6 +112,7 @@ class Steps:
         self._meter = meter
         # Thousands of tasks report their progress: as many as have come meanwhile are written at once.
         self._progress: Batch[tuple[Task, float], bool] = Batch(self._write_progress, limit=1000)
+        self._pending: Batch[tuple[Task, str], bool] = Batch(self._write_pending, limit=1000)
         self.draining = Bell()
         self.unrepeatable = 0
         """Submissions under way whose answer comes this once or never."""
@@ -146,7 +147,7 @@ class Steps:
 
     async def storing(self, task: Task, key: str) -> None:
         """Before an output is stored its key is on record, so that a crash leaves nothing unknown. Raises LostClaim."""
-        if not await insist(lambda: pending.output(self._database, task, key, self._clock()), "pending output"):
+        if not await insist(lambda: self._pending((task, key)), "pending output"):
             raise LostClaim
 
     async def carry_out(
@@ -159,11 +160,12 @@ class Steps:
         reached: Reached,
         resumed: bool,
         complete: bool = True,
-    ) -> Done:
+    ) -> tuple[Done, bool]:
         """Steps 2 and 3: submit, unless there is an upstream id, and poll. Raises Verdict, LostClaim, HandBack.
 
-        ``reached`` hears of each stage of the job. A job that is not ``complete`` lacks its inputs: it can be looked
-        up and polled, and never sent.
+        Answers the end of the job, and whether the provider can be asked for it once more. ``reached`` hears of each
+        stage of the job. A job that is not ``complete`` lacks its inputs: it can be looked up and polled, and never
+        sent.
         """
         job = replace(
             blank, idempotency_key=attempt.idempotency_key, model=attempt.model, upstream_id=attempt.upstream_id
@@ -171,9 +173,11 @@ class Steps:
         self._meter.move("in_flight", +1, hop.name)
         try:
             if job.upstream_id is not None:
-                return await self._watch(task, hop, job, reached)
+                return await self._watch(task, hop, job, reached), True
             answer = await self._submit(task, hop, attempt, job, ambiguous=resumed, complete=complete)
-            return answer if isinstance(answer, Done) else await self._watch(task, hop, answer, reached)
+            if isinstance(answer, Done):
+                return answer, False
+            return await self._watch(task, hop, answer, reached), True
         except ProviderError as error:
             raise _verdict(error) from error
         finally:
@@ -320,6 +324,10 @@ class Steps:
     async def _write_progress(self, steps: Sequence[tuple[Task, float]]) -> list[bool]:
         still = await tasks.progress_all(self._database, steps)
         return [task.id in still or await tasks.held(self._database, task) for task, _ in steps]
+
+    async def _write_pending(self, notes: Sequence[tuple[Task, str]]) -> list[bool]:
+        noted = await pending.outputs(self._database, notes, self._clock())
+        return [key in noted for _, key in notes]
 
     async def _pause_late(self, task: Task, wait: timedelta) -> None:
         """Wait for the next poll. Past the deadline nobody waits for it: the job goes back, for ever longer."""

@@ -212,7 +212,8 @@ class Worker:
                 return
             if waited > self._pace.drain.total_seconds():
                 log.warning("waiting for paid submissions to answer", count=self._run.unrepeatable)
-            await asyncio.wait(self._held.values(), timeout=min(left, 1.0), return_when=asyncio.FIRST_COMPLETED)
+            # For all of them: who looks anew after each of thousands is busy with nothing else.
+            await asyncio.wait(self._held.values(), timeout=min(left, 1.0))
 
     async def _keep_running(self) -> None:
         await asyncio.gather(*(lane.keep_running() for lane in self._lanes))

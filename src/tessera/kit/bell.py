@@ -1,11 +1,12 @@
-"""Waiting in thousands, for little memory: a bell that many listen for, an alarm that is no task until it rings.
+"""Waiting in thousands, for little memory: a bell, an alarm that is no task until it rings, a gate.
 
 A task that sleeps costs thousands of bytes and a dozen objects which the garbage collector looks at again and again;
 a timer and a future cost a few hundred.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 
 
 class Bell(asyncio.Event):
@@ -58,6 +59,43 @@ class Alarm:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work())
         return self._task
+
+
+class Gate:
+    """Lets ``room`` through at a time, in the order in which they came.
+
+    Who is inside for longer than ``patience`` seconds counts no more: such a one waits for somebody else, and those who
+    could go on here would wait for nothing.
+    """
+
+    def __init__(self, room: int, *, patience: float) -> None:
+        self._free = asyncio.Semaphore(room)
+        self._patience = patience
+
+    @asynccontextmanager
+    async def through(self) -> AsyncIterator[None]:
+        """Wait for a place, and hold it while the block runs."""
+        await self._free.acquire()
+        place = _Place(self._free, self._patience)
+        try:
+            yield
+        finally:
+            place.leave()
+
+
+class _Place:
+    """A place inside a gate, given up once."""
+
+    def __init__(self, free: asyncio.Semaphore, patience: float) -> None:
+        self._free = free
+        self._timer = asyncio.get_running_loop().call_later(patience, self.leave)
+        self._held = True
+
+    def leave(self) -> None:
+        if self._held:
+            self._held = False
+            self._timer.cancel()
+            self._free.release()
 
 
 def _answer(future: "asyncio.Future[bool]", rung: bool) -> None:

@@ -104,8 +104,7 @@ class House:
     """The database and the store, read when all was quiet.
 
     ``bytes`` maps the keys of assets to SHA-256 of what lies there. ``lying`` are the keys of everything that lies in
-    the store after a sweep that waits for nobody any more, ``noted`` those that it leaves to a late result. ``ill`` is
-    what a doctor finds, in words.
+    the store after a sweep that waits for nobody any more. ``ill`` is what a doctor finds, in words.
     """
 
     tasks: tuple[TaskRow, ...]
@@ -118,7 +117,6 @@ class House:
     jobs: tuple[QueueRow, ...]
     bytes: Mapping[str, str]
     lying: tuple[str, ...]
-    noted: tuple[str, ...]
     ill: tuple[str, ...]
 
 

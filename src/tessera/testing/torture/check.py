@@ -227,13 +227,13 @@ def stored(books: Books) -> tuple[int, Iterator[str]]:
 
 @_promise("nothing lies in the store that no row knows of")
 def swept(books: Books) -> tuple[int, Iterator[str]]:
-    known, noted = {asset.key: asset for asset in books.house.assets}, set(books.house.noted)
+    known = {asset.key: asset for asset in books.house.assets}
 
     def breaches() -> Iterator[str]:
         for key in books.house.lying:
-            if key not in known and key not in noted:
+            if key not in known:
                 yield f"{key}: bytes without a row"
-            elif key in known and known[key].purged:
+            elif known[key].purged:
                 yield f"{key}: bytes behind a row that calls them purged"
 
     return len(books.house.lying), breaches()

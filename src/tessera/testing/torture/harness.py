@@ -472,7 +472,6 @@ async def _house(ground: Field) -> House:
         jobs=await audit.jobs(database),
         bytes=lies,
         lying=lying,
-        noted=await audit.noted(database),
         ill=tuple(ill),
     )
 
