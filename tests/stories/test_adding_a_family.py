@@ -45,7 +45,7 @@ def test_the_page_shows_a_family_and_its_test() -> None:
 
 def test_the_family_of_the_page_is_served_and_its_test_passes(package: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(package)}
-    ran = subprocess.run(  # noqa: S603 - our own interpreter, on our own page
+    ran = subprocess.run(
         [sys.executable, "-m", "pytest", "test_postcard.py"],
         cwd=package,
         env=environ,

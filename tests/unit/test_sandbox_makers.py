@@ -20,7 +20,6 @@ pytest.importorskip("av")
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
-SHORT = {"seconds": 6.0}
 
 
 class Studio:
@@ -81,7 +80,7 @@ async def film(studio: Studio) -> Done:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def song(studio: Studio) -> Done:
-    return await studio.make("music.generate", MusicRequest(prompt="slow blues about rain", count=2, **SHORT))
+    return await studio.make("music.generate", MusicRequest(prompt="slow blues about rain", count=2, seconds=6.0))
 
 
 async def test_a_film_has_the_size_and_length_that_were_asked_for_and_a_cover(studio: Studio, film: Done) -> None:
@@ -124,7 +123,7 @@ async def test_two_songs_come_in_two_stages_each_with_its_cover_and_words(studio
 
 
 async def test_stages_come_in_order_and_nothing_is_made_twice(studio: Studio) -> None:
-    done = await studio.make("music.generate", MusicRequest(prompt="a tune", instrumental=True, count=2, **SHORT))
+    done = await studio.make("music.generate", MusicRequest(prompt="a tune", instrumental=True, count=2, seconds=6.0))
     assert studio.stages == ["text 0 of 2", "first 2 of 2"]
     assert [piece.facts["lyrics"] for piece in done.pieces] == ["", ""]
 
@@ -151,7 +150,7 @@ async def test_a_music_video_is_made_of_the_song_and_its_cover(studio: Studio, s
 @pytest.mark.parametrize(
     ("operation", "request_", "files"),
     [
-        ("music.extend", {"prompt": "more", "start": 3.0, **SHORT}, 1),
+        ("music.extend", {"prompt": "more", "start": 3.0, "seconds": 6.0}, 1),
         ("music.cover", {"prompt": "as jazz"}, 1),
         ("music.mashup", {"prompt": "both"}, 2),
         ("music.instrumental", {"style": "jazz"}, 1),

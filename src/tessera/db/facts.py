@@ -2,7 +2,6 @@
 
 from tessera.db.connection import Database
 
-
 SCHEMA_MINIMUM = "schema_minimum"
 """The fact that says which revision a program has to know at least."""
 

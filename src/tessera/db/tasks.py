@@ -145,7 +145,7 @@ async def progress(database: Database, task: Task, value: float) -> bool:
 
 
 async def advance(connection: Connection, task: Task, stage: str, pieces: Sequence[Piece]) -> bool:
-    """Write which stage a running task has reached, and what it has made. False when the claim was lost or it is over."""
+    """Write the stage that a running task has reached, and what it has made. False when it is over, or not ours."""
     status = await connection.execute(
         """
         UPDATE tasks SET stage = $3, pieces = $4

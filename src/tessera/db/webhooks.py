@@ -33,7 +33,8 @@ async def behind(database: Database, delivery: Delivery) -> bool:
         await database.pool.fetchval(
             """
             SELECT EXISTS (
-                SELECT FROM deliveries e WHERE e.task_id = $1 AND e.state = 'pending' AND (e.created_at, e.id) < ($2, $3)
+                SELECT FROM deliveries e
+                WHERE e.task_id = $1 AND e.state = 'pending' AND (e.created_at, e.id) < ($2, $3)
                 AND NOT EXISTS (SELECT FROM delivery_attempts a WHERE a.delivery_id = e.id)
             )
             """,

@@ -44,7 +44,7 @@ class Gateway:
     async def until(self, path: str, task_id: str, ready: Callable[[Any], Any], *, seconds: float = 30.0) -> Any:
         """Ask a record for a task until ``ready(data)`` is true; answers its data. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
-            while not ready(data := (await self.get(path, taskId=task_id))["data"]):
+            while not ready(data := (await self.get(path, taskId=task_id))["data"]):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(POLL)
             return data
 

@@ -73,7 +73,9 @@ def paint_mask(path: Path, size: tuple[int, int] = (96, 64)) -> InputFile:
     picture = Image.new("L", size, 255)
     picture.paste(0, (0, 0, size[0] // 2, size[1]))
     picture.save(path, "PNG")
-    return InputFile(path=path, media_type="image/png", size=path.stat().st_size, width=size[0], height=size[1], role="mask")
+    return InputFile(
+        path=path, media_type="image/png", size=path.stat().st_size, width=size[0], height=size[1], role="mask"
+    )
 
 
 class ProviderSuite:

@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 
 from tessera.domain.errors import Ambiguous, Failed, ProviderError, Rejected, Unavailable
-from tessera.domain.task import Reason
-from tessera.providers.base import Accepted, Done, Job, Manifest, Provider, RemoteFile, Running
+from tessera.domain.task import ImageRequest, Reason
+from tessera.providers.base import Accepted, Done, Job, Manifest, Provider, RemoteFile, Running, asked
 from tessera.testing.torture.books import FINDABLE, KEYED, PLAIN
 
 PATIENCE = 2.0
@@ -40,9 +40,10 @@ class Torture:
         return self._manifest
 
     async def submit(self, job: Job) -> Accepted | Done:
-        if f"via {self._manifest.name} " not in job.request.prompt:
+        request = asked(job, ImageRequest)
+        if f"via {self._manifest.name} " not in request.prompt:
             raise Rejected("This is for another service", portable=True)
-        order = {"task": job.task_id, "count": job.request.count, "prompt": job.request.prompt}
+        order = {"task": job.task_id, "count": request.count, "prompt": request.prompt}
         status, body, retry = await self._ask("POST", "/jobs", order, {"Idempotency-Key": job.idempotency_key})
         if status == 429:
             raise Unavailable("They are busy", retry_after=retry)
