@@ -402,6 +402,7 @@ async def examine(config: Config, environ: Mapping[str, str]) -> list[Finding]:
         )
     manifests = [(name, factory.manifest) for name, factory in registry.discover()]
     findings += checkup.providers(manifests, environ)
+    findings += checkup.chats({name: known.key for name, known in endpoints.KNOWN.items()}, environ)
     models = {name: family.models for name, family in house.families.items()}
     return findings + checkup.models(manifests, environ, config.routes, models)
 

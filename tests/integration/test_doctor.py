@@ -178,6 +178,11 @@ OFFERED = [
 ]
 
 
+def test_an_endpoint_of_chat_models_names_the_variable_that_turns_it_on() -> None:
+    on, off = checkup.chats({"anthropic": "ANTHROPIC_API_KEY", "gemini": "GEMINI_API_KEY"}, {"ANTHROPIC_API_KEY": "k"})
+    assert (on.grade, off.next) == (Grade.GOOD, "set GEMINI_API_KEY to turn it on")
+
+
 @pytest.mark.parametrize(
     ("environ", "routes", "models", "expected"),
     [

@@ -205,6 +205,16 @@ def providers(manifests: Sequence[tuple[str, Manifest]], environ: Mapping[str, s
     return found
 
 
+def chats(endpoints: Mapping[str, str], environ: Mapping[str, str]) -> list[Finding]:
+    """The endpoints of chat models, each with the variable that turns it on."""
+    return [
+        good(f"chat {name}", "on")
+        if environ.get(variable, "").strip()
+        else note(f"chat {name}", "off", f"set {variable} to turn it on")
+        for name, variable in sorted(endpoints.items())
+    ]
+
+
 def models(
     manifests: Sequence[tuple[str, Manifest]],
     environ: Mapping[str, str],
