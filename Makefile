@@ -19,7 +19,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test torture torture-distributed upgrade-check lint bench bench-backlog lock docs clean
+.PHONY: help setup demo serve test torture torture-distributed upgrade-check lint bench bench-backlog compatibility lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,7 +35,7 @@ serve: $(RUNTIME) ## Run the gateway here (stop it with Ctrl-C)
 	@$(BIN)/tessera serve $(ARGS)
 
 test: $(DEV) ## Run the tests (choose with ARGS="tests/unit -k name")
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 torture: $(DEV) ## Kill it, stop it, starve it for three minutes; see if it kept its promises
 	@$(BIN)/python -m tessera.testing.torture $(ARGS)
@@ -56,6 +56,9 @@ bench: $(DEV) ## Measure the gateway on this machine
 
 bench-backlog: $(DEV) ## Measure 10,000 tasks in flight, and 100,000 more that wait
 	@$(BIN)/python -m bench.backlog $(ARGS)
+
+compatibility: $(DEV) ## Send every documented example and refusal; write docs/compatibility.md
+	@$(BIN)/python -m tests.wire.sweep $(ARGS)
 
 docs: $(RUNTIME) ## Write the pages that are made from the code
 	@$(BIN)/python -c 'from tessera import config; print(config.reference(), end="")' > docs/settings.md
