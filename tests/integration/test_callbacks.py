@@ -13,8 +13,9 @@ from standardwebhooks.webhooks import Webhook
 from tests.integration.workshop import OpenShop, Workshop
 
 from tessera.db import webhooks
+from tessera.dialects.base import Link
 from tessera.domain.errors import Failed
-from tessera.domain.task import Reason
+from tessera.domain.task import Reason, Task
 from tessera.domain.webhook import Delivery, DeliveryAttempt
 from tessera.engine import faults
 from tessera.providers.fake import Fake, accept
@@ -271,3 +272,32 @@ async def test_a_rotated_secret_signs_beside_the_new_one(open_shop: OpenShop, re
         request = await receiver.next()
         verify(request, new, delivery.task_id)
         Webhook(old).verify(request.body, dict(request.headers))
+
+
+class Stumbling:
+    """A family whose callbacks cannot be rendered."""
+
+    name = "gpt4o-image"
+    models = frozenset[str]()
+    routes = ()
+
+    def callback(self, task: Task, link: Link) -> object:
+        raise IndexError("a film without a film")
+
+
+async def test_a_callback_that_cannot_be_rendered_is_on_record_and_comes_to_its_end(open_shop: OpenShop) -> None:
+    async with open_shop(Fake("sandbox")) as shop:
+        delivery, house, second = await ended(shop, "http://127.0.0.1:9/hook"), shop.house, timedelta(seconds=1)
+        broken = Deliver(
+            house.database,
+            {"gpt4o-image": Stumbling()},
+            house.link,
+            house.outbound,
+            schedule=(second,),
+            timeout=second,
+            clock=house.clock,
+        )
+        assert await broken(delivery.id) is not None
+        assert await broken(delivery.id) is None
+        found = await tries(shop, delivery)
+        assert [each.error for each in found] == ["the callback could not be prepared (IndexError)"] * 2

@@ -636,7 +636,7 @@ async def test_each_post_has_a_connection_of_its_own(sim: Simulator, images: Ope
 
 def test_a_missing_sdk_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(ConfigError, match=r"pip install 'tessera\[openai\]'"):
+    with pytest.raises(ConfigError, match="make setup EXTRAS=openai"):
         provider(Surroundings(environ={"OPENAI_API_KEY": "k"}))
 
 

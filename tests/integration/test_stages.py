@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from tests.integration.test_takeover import crash
+from tests.integration.test_takeover import CrashError, crash, crash_at
 from tests.integration.workshop import OpenShop, Workshop
 
 from tessera.domain.errors import Failed
@@ -121,3 +121,38 @@ async def test_a_task_that_is_canceled_after_a_stage_is_told_as_canceled(open_sh
         assert (task.state, task.outputs) == (State.CANCELED, ()), "what was made is given up"
         assert await events(shop, task_id) == ["task.first", "task.canceled"]
         await shop.check()
+
+
+@pytest.mark.parametrize("staged", [True, False])
+async def test_a_second_attempt_that_is_taken_over_delivers_its_own_files(
+    open_shop: OpenShop, host: Host, staged: bool
+) -> None:
+    one, two = files(host, "one"), files(host, "x", "two")[1:]
+    broken, other = Fake("a"), Fake("b", models={"FLUX_MAX": "other"})
+    broken.script(accept(Running(stage="first", outputs=one, pieces=(SONG,)), failure=Failed("it broke")))
+    steps = (Running(stage="first", outputs=two, pieces=(SONG,)),) if staged else ()
+    other.script(accept(*steps, outputs=two, pieces=(SONG,)))
+    async with open_shop(broken, other, live_credits=100_000) as shop:
+        task_id = await shop.order(key=shop.live, fallback="FLUX_MAX", callback=HOOK)
+        with crash_at("run.submitted", 2), pytest.raises(CrashError):
+            await shop.run().walk(task_id)
+        assert (await shop.task(task_id)).stage is None, "the stage went with the attempt that had reached it"
+        task = await shop.walk(task_id)
+        assert await shop.stored(task) == [png(4, 4, 1)]
+        await shop.check()
+
+
+async def test_a_second_attempt_never_writes_over_what_the_first_has_shown(open_shop: OpenShop, host: Host) -> None:
+    one, two = files(host, "one"), files(host, "x", "two")[1:]
+    broken, other = Fake("a"), Fake("b", models={"FLUX_MAX": "other"})
+    broken.script(accept(Running(stage="first", outputs=one, pieces=(SONG,)), failure=Failed("it broke")))
+    other.script(accept(outputs=two, pieces=(SONG,)))
+    async with open_shop(broken, other, live_credits=100_000) as shop:
+        task_id = await shop.order(key=shop.live, fallback="FLUX_MAX")
+        with crash_at("run.advanced"), pytest.raises(CrashError):
+            await shop.run().walk(task_id)
+        (shown,) = (await shop.task(task_id)).outputs
+        with crash_at("run.finishing"), pytest.raises(CrashError):
+            await shop.run().walk(task_id)
+        content = b"".join([chunk async for chunk in shop.house.store.read(shown.key)])
+        assert content == png(4, 4, 0), "a link that was told leads to what it led to, until it is swept"

@@ -210,7 +210,7 @@ async def test_a_lost_worker_that_brings_a_result_does_not_replace_the_one_that_
             go.set()
         assert await shop.task(task_id) == task
         assert task.epoch == 2
-        assert all(f"{task_id}-2_" in asset.key for asset in task.outputs)
+        assert all(f"{task_id}-2-" in asset.key for asset in task.outputs)
         assert len(await shop.deliveries(task_id)) == 1
         await shop.check()
 

@@ -355,11 +355,11 @@ async def test_the_deadline_ends_the_task_for_its_caller_and_a_late_success_stil
     open_shop: OpenShop, passed: Passed
 ) -> None:
     fake, hold, ended = Fake("sandbox"), asyncio.Event(), passed("run.finished")
-    fake.script(accept(0.5, hold))
+    fake.script(accept(hold))
     async with open_shop(fake) as shop:
         before = await shop.balance()
         task_id = await shop.order(callback="http://127.0.0.1:9/hook")
-        walk = asyncio.create_task(shop.walk(task_id, deadline=timedelta(milliseconds=30)))
+        walk = asyncio.create_task(shop.walk(task_id, deadline=timedelta(milliseconds=200)))
         await ended.next()
         task = await shop.task(task_id)
         assert task.failure is not None

@@ -49,7 +49,8 @@ def link(asset: Asset) -> str:
         ({"watermark": ""}, {}),
         ({"enableTranslation": False, "uploadCn": True, "whatever": [{}]}, {}),
         ({"inputImage": "", "callBackUrl": ""}, {}),
-        *(({"safetyTolerance": level}, {}) for level in (0, 6, 2.0, "2", "6", "", None)),
+        *(({"safetyTolerance": level}, {"tolerance": int(level)}) for level in (0, 6, 2.0, "2", "6")),
+        *(({"safetyTolerance": level}, {}) for level in ("", None)),
     ],
 )
 def test_a_text_request_is_understood(fields: dict[str, object], request_: dict[str, Any]) -> None:
@@ -64,8 +65,8 @@ def test_a_text_request_is_understood(fields: dict[str, object], request_: dict[
     [
         ({}, {}),
         ({"aspectRatio": "9:16"}, {"ratio": "9:16"}),
-        ({"safetyTolerance": 2}, {}),
-        ({"safetyTolerance": 0}, {}),
+        ({"safetyTolerance": 2}, {"tolerance": 2}),
+        ({"safetyTolerance": 0}, {"tolerance": 0}),
         ({"outputFormat": "png", "watermark": "x"}, {"format": "png", "watermark": "x"}),
     ],
 )

@@ -55,7 +55,7 @@ def test_a_fallback_model_can_serve_what_the_model_itself_cannot() -> None:
 
 
 def test_where_nothing_serves_a_model_the_text_says_what_to_set() -> None:
-    with pytest.raises(NoProvider, match=r"No provider is configured for gpt4o-image: .*OPENAI_API_KEY.*tsk_test_"):
+    with pytest.raises(NoProvider, match=r"No provider is configured for gpt4o-image: .*tessera doctor.*tsk_test_"):
         Routes({"carla": CARLA}).of(Mode.LIVE, "gpt4o-image", "image.generate")
 
 

@@ -114,7 +114,7 @@ class CallersDesk:
         return [task for task in found if task is not None]
 
     async def accept(self, draft: Draft, *, once: str | None = None) -> str:
-        ticket = await self._house.intake.accept(draft, self._key, once or self._idempotency_key)
+        ticket = await self._house.intake.accept(draft, self._key, None if once else self._idempotency_key, once=once)
         self.replayed = ticket.replayed and once is None
         return ticket.task_id
 

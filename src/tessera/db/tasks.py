@@ -159,6 +159,19 @@ async def advance(connection: Connection, task: Task, stage: str, pieces: Sequen
     return bool(status == "UPDATE 1")
 
 
+async def begin_anew(connection: Connection, task: Task) -> bool:
+    """An attempt at a running task is over: it is at no stage any more. False when it was at none, or is not ours."""
+    status = await connection.execute(
+        """
+        UPDATE tasks SET stage = NULL, pieces = NULL
+        WHERE id = $1 AND epoch = $2 AND state = 'running' AND stage IS NOT NULL
+        """,
+        task.id,
+        task.epoch,
+    )
+    return bool(status == "UPDATE 1")
+
+
 async def children(database: Database, parent: str, operation: str, account_id: str) -> list[str]:
     """Ids of the tasks of one operation that go on from a task, the newest first."""
     rows = await database.pool.fetch(
@@ -227,11 +240,15 @@ async def end(
 
 
 async def cancel(connection: Connection, task_id: str, account_id: str, failure: Failure, now: datetime) -> Task | None:
-    """End an open task of this account for good; whoever holds it has lost its claim. None when it was over already."""
+    """End an open task of this account for good; whoever holds it has lost its claim. None when it was over already.
+
+    A chat is no task that waits: what was streamed of it is paid for, and it ends when its caller goes away.
+    """
     row = await connection.fetchrow(
         f"""
         UPDATE tasks SET state = 'canceled', reason = $3, message = $4, completed_at = $5, epoch = epoch + 1
-        WHERE id = $1 AND account_id = $2 AND state IN ('waiting', 'running') RETURNING {COLUMNS}
+        WHERE id = $1 AND account_id = $2 AND state IN ('waiting', 'running') AND family <> 'chat'
+        RETURNING {COLUMNS}
         """,
         task_id,
         account_id,

@@ -6,9 +6,10 @@ from datetime import datetime
 import asyncpg
 
 from tessera.db.connection import Connection, Database
-from tessera.domain.task import Mode
+from tessera.domain.task import TERMINAL, Mode
 from tessera.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
 
+ENDS = [f"task.{state.value}" for state in TERMINAL]
 COLUMNS = "id, account_id, task_id, event, url, state, created_at, next_at, ended_at, base"
 
 
@@ -28,19 +29,25 @@ async def get(database: Database, delivery_id: str) -> Delivery | None:
 
 
 async def behind(database: Database, delivery: Delivery) -> bool:
-    """Whether something that happened to its task before has not been tried to be told yet."""
+    """Whether something that happened to its task before has not been tried to be told yet.
+
+    A stage is always before the end, whatever the clocks of two workers say.
+    """
     return bool(
         await database.pool.fetchval(
             """
             SELECT EXISTS (
                 SELECT FROM deliveries e
-                WHERE e.task_id = $1 AND e.state = 'pending' AND (e.created_at, e.id) < ($2, $3)
+                WHERE e.task_id = $1 AND e.state = 'pending'
+                AND (e.event = ANY($5), e.created_at, e.id) < ($4 = ANY($5), $2, $3)
                 AND NOT EXISTS (SELECT FROM delivery_attempts a WHERE a.delivery_id = e.id)
             )
             """,
             delivery.task_id,
             delivery.created_at,
             delivery.id,
+            delivery.event,
+            ENDS,
         )
     )
 

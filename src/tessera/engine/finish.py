@@ -36,26 +36,22 @@ class Finish:
         self._meter = meter
         self._line = asyncio.Semaphore(ENDING)
 
-    async def advance(
-        self, task: Task, attempt: Attempt, outputs: Sequence[Asset], made: Running, *, kept: int
-    ) -> bool | None:
-        """The task has reached a stage: what is there by now is recorded, and told.
+    async def advance(self, task: Task, outputs: Sequence[Asset], made: Running) -> bool | None:
+        """The task has reached a stage, and these outputs more are stored: it is recorded, and told.
 
-        ``outputs`` are stored, as the first ``kept`` of the attempt were before. False for a task that is past its
-        deadline, which nobody is told anything of but its end; None when the claim was lost.
+        False for a task that is past its deadline, which nobody is told anything of but its end; None when the claim
+        was lost.
         """
         now = self._clock()
         async with self._database.transaction() as connection:
             if await tasks.advance(connection, task, made.stage or "", made.pieces):
-                await self._store(connection, task, attempt, outputs, kept)
+                await assets.put(connection, outputs)
                 await self._tell(connection, task, made.stage or "", 1)
                 log.info("task advanced", stage=made.stage, seconds=round((now - task.created_at).total_seconds(), 3))
                 return True
         return False if await tasks.held(self._database, task) else None
 
-    async def succeed(
-        self, task: Task, attempt: Attempt, outputs: Sequence[Asset], done: Done, *, kept: int = 0
-    ) -> bool:
+    async def succeed(self, task: Task, attempt: Attempt, outputs: Sequence[Asset], done: Done) -> bool:
         """The files are stored: settle, and tell. False when another end came first; nothing is changed then.
 
         After the deadline the hold is back already: a late success is free, and told like any other.
@@ -68,7 +64,7 @@ class Finish:
             elif not await tasks.revive(connection, task, now, done.pieces):
                 return False
             await attempts.end(connection, attempt, task.epoch, AttemptState.SUCCEEDED, now, facts=done.facts)
-            await self._store(connection, task, attempt, outputs, kept)
+            await assets.put(connection, outputs)
             await self._tell(connection, task, State.SUCCEEDED.value, done.callbacks)
         self._meter.count("attempts", attempt.provider, AttemptState.SUCCEEDED.value)
         self._meter.count("tasks", task.family, State.SUCCEEDED.value, "")
@@ -110,10 +106,13 @@ class Finish:
         return True
 
     async def close(self, task: Task, attempt: Attempt, state: AttemptState, cause: ProviderError | None) -> None:
-        """An attempt is over, its task is not: another one follows."""
-        error, detail = _clean(str(cause)) if cause else None, _detail(cause)
+        """An attempt is over, its task is not: another one follows, and begins anew."""
+        error, detail, now = _clean(str(cause)) if cause else None, _detail(cause), self._clock()
         async with self._database.transaction() as connection:
-            await attempts.end(connection, attempt, task.epoch, state, self._clock(), error=error, detail=detail)
+            await attempts.end(connection, attempt, task.epoch, state, now, error=error, detail=detail)
+            # A stage and its outputs are always those of the open attempt.
+            if await tasks.begin_anew(connection, task):
+                await assets.give_up(connection, task.id, now)
         self._meter.count("attempts", attempt.provider, state.value)
         log.info("attempt over", provider=attempt.provider, state=state.value, error=str(cause))
 
@@ -151,14 +150,6 @@ class Finish:
         with trace.span("finish", state=state.value):
             async with self._line, self._database.transaction() as connection:
                 yield connection
-
-    async def _store(
-        self, connection: Connection, task: Task, attempt: Attempt, outputs: Sequence[Asset], kept: int
-    ) -> None:
-        """Write the rows of outputs; what an attempt before this one had made on its way gives place to them."""
-        if attempt.number > 1 and not kept:
-            await assets.give_up(connection, task.id, self._clock())
-        await assets.put(connection, outputs)
 
     async def _tell(self, connection: Connection, task: Task, event: str, times: int) -> None:
         if task.callback_url is None:

@@ -29,6 +29,8 @@ from tessera.kit.ids import Ids
 LANES: Mapping[Mode, queue.Kind] = {Mode.LIVE: "task", Mode.TEST: "task-test"}
 REPLAY = timedelta(hours=24)
 MAX_KEY = 255
+OURS = "tessera:"
+"""Keys that callers cannot use: what is made once, whoever asks for it."""
 GATHER = 0.0015
 """Seconds that a commit may wait for company. It costs about as long by itself, for one request as for thirty."""
 
@@ -109,13 +111,19 @@ class Intake:
         self._ids = ids
         self._commit: Batch[Order, Ticket] = Batch(self._accept_all, limit=128, gather=GATHER)
 
-    async def accept(self, draft: Draft, key: ApiKey, idempotency_key: str | None = None) -> Ticket:
-        """A task for this request, durable when this returns.
+    async def accept(
+        self, draft: Draft, key: ApiKey, idempotency_key: str | None = None, *, once: str | None = None
+    ) -> Ticket:
+        """A task for this request, durable when this returns. ``once`` is a key that the gateway itself has chosen.
 
         Raises a Refusal: Invalid, NoProvider, IdempotencyConflict, RateLimited, InsufficientCredits, KeyCapReached.
         """
         if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
             raise Invalid(f"Idempotency-Key: 1 to {MAX_KEY} characters", field="Idempotency-Key")
+        if once is not None:
+            idempotency_key = f"{OURS}{once}"
+        elif (idempotency_key or "").startswith(OURS):
+            raise Invalid(f"Idempotency-Key: must not begin with {OURS!r}", field="Idempotency-Key")
         _check_text("Idempotency-Key", idempotency_key or "")
         _check_text("body", draft.params)
         for field, url in draft.urls.items():

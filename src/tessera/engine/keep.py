@@ -8,7 +8,7 @@ import structlog
 
 from tessera.domain.asset import Asset, Origin
 from tessera.domain.errors import StorageError
-from tessera.domain.task import AttemptState, Failure, Reason, Task
+from tessera.domain.task import Attempt, AttemptState, Failure, Reason, Task
 from tessera.engine import faults
 from tessera.engine.step import HandBack, Steps, Verdict
 from tessera.kit import trace
@@ -57,7 +57,9 @@ class Keep:
         self._clock = clock
         self._gate = Gate(STORING, patience=SLOW)
 
-    async def all(self, task: Task, made: Done | Running, folder: Path, kept: int = 0, *, again: bool) -> list[Asset]:
+    async def all(
+        self, task: Task, attempt: Attempt, made: Done | Running, folder: Path, kept: int = 0, *, again: bool
+    ) -> list[Asset]:
         """The outputs as stored assets, in order, but for the first ``kept``, which are stored already.
 
         Raises Verdict when one cannot be had or kept, or when there is nothing at all; LostClaim; and HandBack when the
@@ -68,9 +70,11 @@ class Keep:
             raise Verdict(AttemptState.FAILED, failure, cause=None, elsewhere=False)
         fresh = list(enumerate(made.outputs))[kept:]
         with trace.span("ingest", outputs=len(fresh)):
-            return [await self._one(task, output, position, folder, again) for position, output in fresh]
+            return [await self._one(task, attempt, output, position, folder, again=again) for position, output in fresh]
 
-    async def _one(self, task: Task, output: Output, position: int, folder: Path, again: bool) -> Asset:
+    async def _one(
+        self, task: Task, attempt: Attempt, output: Output, position: int, folder: Path, *, again: bool
+    ) -> Asset:
         failures = 0
         while True:
             await faults.reach("run.ingesting")
@@ -78,7 +82,7 @@ class Keep:
                 async with self._gate.through():
                     if again and self._steps.draining.is_set():
                         raise HandBack  # a long line would take longer than the drain does
-                    return await self._store_one(task, output, position, folder)
+                    return await self._store_one(task, attempt, output, position, folder)
             except (StorageError, OutboundError) as error:
                 failures += 1
                 if _hopeless(error) or (failures >= TRIES and (_refused(error) or self._steps.over(task))):
@@ -87,13 +91,14 @@ class Keep:
                 log.warning("output not stored", position=position, failures=failures, error=str(error))
                 await self._steps.pause(grow(timedelta(seconds=1), 4, failures - 1, timedelta(minutes=1)))
 
-    async def _store_one(self, task: Task, output: Output, position: int, folder: Path) -> Asset:
-        # The epoch in the name: a worker that lost its claim can never write over the file that counts.
+    async def _store_one(self, task: Task, attempt: Attempt, output: Output, position: int, folder: Path) -> Asset:
+        # Epoch and attempt in the name: neither a worker that lost its claim nor a second attempt can ever write over
+        # the file that counts.
         path = await self._fetch(output, folder / f"output-{position}")
         await faults.reach("run.fetched")
         kept = await ingest(
             self._store,
-            f"s/{task.id}-{task.epoch}_{position}",
+            f"s/{task.id}-{task.epoch}-{attempt.number}_{position}",
             path,
             spool_dir=folder,
             max_bytes=self._bounds.bytes,

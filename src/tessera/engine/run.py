@@ -71,10 +71,8 @@ class Stages:
         """Answers how many outputs are stored by now. Raises Verdict, LostClaim and HandBack."""
         if made.stage == self._stage:
             return self.kept
-        outputs = await self._keep.all(self._task, made, self._folder, self.kept, again=True)
-        told = await insist(
-            lambda: self._finish.advance(self._task, self._attempt, outputs, made, kept=self.kept), "stage"
-        )
+        outputs = await self._keep.all(self._task, self._attempt, made, self._folder, self.kept, again=True)
+        told = await insist(lambda: self._finish.advance(self._task, outputs, made), "stage")
         if told is None:
             raise LostClaim
         self._stage = made.stage
@@ -87,10 +85,8 @@ class Stages:
 
         ``again``: the provider can be asked for this end once more, by whoever takes the task over.
         """
-        outputs = await self._keep.all(self._task, done, self._folder, self.kept, again=again)
-        return await insist(
-            lambda: self._finish.succeed(self._task, self._attempt, outputs, done, kept=self.kept), "success"
-        )
+        outputs = await self._keep.all(self._task, self._attempt, done, self._folder, self.kept, again=again)
+        return await insist(lambda: self._finish.succeed(self._task, self._attempt, outputs, done), "success")
 
 
 class Run:

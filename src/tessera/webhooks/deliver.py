@@ -96,12 +96,6 @@ class Deliver:
         except OutboundError as error:
             took = (self._clock() - began).total_seconds()
             return DeliveryAttempt(delivery_id=delivery.id, number=number, at=began, seconds=took, error=str(error))
-        except (KeyError, ValueError, TypeError) as error:
-            # A family that this version does not know, a secret that is none: on record, and tried on the schedule.
-            log.exception("callback not prepared", delivery=delivery.id)
-            took = (self._clock() - began).total_seconds()
-            text = f"the callback could not be prepared ({type(error).__name__})"
-            return DeliveryAttempt(delivery_id=delivery.id, number=number, at=began, seconds=took, error=text)
         return DeliveryAttempt(
             delivery_id=delivery.id,
             number=number,
@@ -116,8 +110,14 @@ class Deliver:
         account = await accounts.find(self._database, delivery.account_id)
         if task is None or account is None:
             raise OutboundError("the task of this delivery is gone")
-        body = msgspec.json.encode(self._families[task.family].callback(at(task, delivery.event), self._link))
-        signed = sign.headers(account.secrets(now), delivery_id=delivery.id, task_id=task.id, body=body, now=now)
+        try:
+            body = msgspec.json.encode(self._families[task.family].callback(at(task, delivery.event), self._link))
+            signed = sign.headers(account.secrets(now), delivery_id=delivery.id, task_id=task.id, body=body, now=now)
+        except Exception as error:
+            # A family that this version does not know or that stumbles, a secret that is none: whatever it is, it is on
+            # record, and tried on the schedule.
+            log.exception("callback not prepared", delivery=delivery.id)
+            raise OutboundError(f"the callback could not be prepared ({type(error).__name__})") from error
         return body, {"Content-Type": "application/json", "User-Agent": "Tessera-Webhook/1", **signed}
 
     def _judge(self, delivery: Delivery, attempt: DeliveryAttempt) -> tuple[DeliveryState, timedelta | None]:
