@@ -28,7 +28,7 @@ setup: $(RUNTIME) ## Install Tessera and its locked dependencies into .venv (EXT
 	@$(if $(EXTRAS),$(install_extras))
 	@echo "Ready: $(BIN)/tessera$(if $(EXTRAS), with $(EXTRAS))"
 
-demo: $(RUNTIME) ## Start a gateway, make a picture with it, show every step
+demo: $(RUNTIME) ## Start a gateway, make a picture, a film and a song with it, show every step
 	@$(BIN)/tessera demo $(ARGS)
 
 serve: $(RUNTIME) ## Run the gateway here (stop it with Ctrl-C)

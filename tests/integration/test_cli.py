@@ -16,6 +16,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import av
 import pytest
 from PIL import Image
 
@@ -557,7 +558,15 @@ def stage(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     return tmp_path, env
 
 
-def test_the_demo_does_the_main_job_and_leaves_two_pictures(stage: tuple[Path, dict[str, str]]) -> None:
+def opened(path: Path, kind: str) -> float:
+    """Decode a film or a song whole; answers how many seconds it lasts."""
+    with av.open(path, "r") as file:
+        assert sum(1 for _ in file.decode(**{kind: 0})) > 90
+        assert file.duration is not None
+        return file.duration / av.time_base
+
+
+def test_the_demo_leaves_pictures_a_film_and_a_song(stage: tuple[Path, dict[str, str]]) -> None:
     folder, env = stage
     done = tessera(folder / "work", "demo", **env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -568,25 +577,32 @@ def test_the_demo_does_the_main_job_and_leaves_two_pictures(stage: tuple[Path, d
     assert "= ETag" in done.stdout
     assert "refused with 403" in done.stdout
     assert "good for 20 minutes" in done.stdout
+    assert "callbacks: 5 to http" in done.stdout, "one of the picture, one of the film, three of the song"
+    made = folder / "work/demo-output"
     sizes = []
     for name in ("harbour.png", "harbour-at-night.png"):
-        with Image.open(folder / "work/demo-output" / name) as picture:
+        with Image.open(made / name) as picture:
             picture.load()
             sizes.append(picture.size)
     assert sizes == [(768, 768), (1024, 1024)]
+    assert opened(made / "harbour-at-night.mp4", "video") == pytest.approx(4, abs=0.1)
+    assert opened(made / "harbour-at-night.mp4", "audio") == pytest.approx(4, abs=0.1)
+    assert [opened(made / f"harbour-lights-{number}.mp3", "audio") > 15 for number in (1, 2)] == [True, True]
     assert not list((folder / "tmp").glob("tessera-demo-*"))
     (folder / "work/tessera.toml").unlink()
     with running(folder / "work", *again.split(), "--json"), urlopen(url, timeout=30) as picture:
-        assert picture.read() == (folder / "work/demo-output/harbour-at-night.png").read_bytes()
+        assert picture.read() == (made / "harbour-at-night.png").read_bytes()
 
 
-def test_a_demo_can_be_given_on_a_gateway_whose_first_start_is_over(stage: tuple[Path, dict[str, str]]) -> None:
+def test_a_demo_on_an_older_gateway_makes_only_what_it_is_asked_for(stage: tuple[Path, dict[str, str]]) -> None:
     folder, env = stage
     with running(folder, "serve", "--port", "0", "--json", "--data-dir", "work/kept") as gateway:
         assert gateway.ready["first_start"] is not None, "its keys are shown, and never again"
-    done = told(folder / "work", "demo", "--data-dir", "kept", **env)
+    done = told(folder / "work", "demo", "--data-dir", "kept", "--only", "song", **env)
+    assert set(done) == {"songs", "song_task", "song_urls", "data_dir", "again"}
     assert done["data_dir"] == str(folder / "work/kept")
-    assert Path(done["picture"]).is_file()
+    made = {path.name for path in (folder / "work/demo-output").iterdir()}
+    assert made == {Path(path).name for path in done["songs"]} == {"harbour-lights-1.mp3", "harbour-lights-2.mp3"}
 
 
 def test_a_demo_that_fails_says_why_and_stops_its_gateway(stage: tuple[Path, dict[str, str]]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tessera.testing.gateway import Gateway
+from tessera.testing.servers import Receiver
 
 ROOT = Path(__file__).parents[2]
 SHELL = re.compile(r"```sh\n(?P<text>.*?)```", re.DOTALL)
@@ -35,31 +36,49 @@ async def shell(command: str, cwd: Path, **variables: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the walk-through needs curl")
-async def test_the_walk_through_of_the_readme_ends_with_a_picture(gateway: Gateway, tmp_path: Path) -> None:
+async def test_the_walk_through_of_the_readme_ends_with_a_picture_a_film_and_a_song(
+    gateway: Gateway, receiver: Receiver, tmp_path: Path
+) -> None:
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     found = BLOCK.search((ROOT / "README.md").read_text())
     assert found is not None
-    upload, generate, record, link, download = (step.strip() for step in found["text"].split("\n\n"))
-    given = {"BASE": gateway.base_url, "KEY": gateway.test_key}
+    upload, generate, record, link, download, film, song, records = (
+        step.strip() for step in found["text"].split("\n\n")
+    )
+    given = {"BASE": gateway.base_url, "KEY": gateway.test_key, "HOOK": receiver.url}
 
     async def run(step: str, pick: Callable[[Any], Any]) -> Any:
         return pick(json.loads(await shell(step, tmp_path, **given))["data"])
+
+    async def until(step: str, over: Callable[[Any], bool]) -> Any:
+        for _ in range(200):
+            if over(data := await run(step, lambda data: data)):
+                return data
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"not over: {data}")
 
     given["FILE"] = await run(upload, lambda data: data["downloadUrl"])
     given["TASK"] = await run(generate, lambda data: data["taskId"])
     assert await run(generate, lambda data: data["taskId"]) == given["TASK"], (
         "the same Idempotency-Key is the same task"
     )
-    for _ in range(100):
-        data = await run(record, lambda data: data)
-        if data["successFlag"] != 0:
-            break
-        await asyncio.sleep(0.1)
+    data = await until(record, lambda data: data["successFlag"] != 0)
     assert data["status"] == "SUCCESS", data
     given["RESULT"] = data["response"]["resultUrls"][0]
     given["DIRECT"] = await run(link, lambda data: data)
     await shell(download, tmp_path, **given)
     assert (tmp_path / "winter.png").read_bytes().startswith(b"\x89PNG")
+
+    given["FILM"] = await run(film, lambda data: data["taskId"])
+    given["SONG"] = await run(song, lambda data: data["taskId"])
+    said, of_film, of_song = records.split("\n")
+    assert said.startswith("# ")
+    for stage in ("text", "first", "complete"):
+        assert json.loads((await receiver.next()).body)["data"]["callbackType"] == stage
+    data = await until(of_film, lambda data: data["successFlag"] != 0)
+    assert data["response"]["resultUrls"][0].endswith(".mp4"), data
+    data = await run(of_song, lambda data: data)
+    assert [track["audioUrl"][-4:] for track in data["response"]["sunoData"]] == [".mp3", ".mp3"]
 
 
 def lines() -> list[str]:

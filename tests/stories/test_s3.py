@@ -48,7 +48,8 @@ async def test_the_main_job_on_a_bucket(open_gateway: OpenGateway, receiver: Rec
         assert url.startswith(f"{gateway.base_url}/files/")
 
         link = (await gateway.post("/api/v1/gpt4o-image/download-url", {"taskId": task_id, "url": url}))["data"]
-        assert link.startswith(f"{server.endpoint}/{server.bucket}/media/tessera/s/{task_id}-1_0.png?X-Amz-Algorithm=")
+        place = f"{server.endpoint}/{server.bucket}/media/tessera/s/{task_id}-1-1_0.png"
+        assert link.startswith(f"{place}?X-Amz-Algorithm=")
         status, headers, direct = await fetch(gateway, link)
         assert (status, headers["Content-Type"]) == (200, "image/png")
         assert (await fetch(gateway, link.replace("Expires=1200", "Expires=1201")))[0] == 403

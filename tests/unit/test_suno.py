@@ -40,7 +40,7 @@ def link(asset: Asset) -> str:
 
 def output(position: int, name: str, task_id: str = TASK_ID, **changes: Any) -> Asset:
     asset = Asset(
-        key=f"s/{task_id}-1_{position}.{name}",
+        key=f"s/{task_id}-1-1_{position}.{name}",
         account_id="a",
         origin=Origin.OUTPUT,
         media_type="audio/mpeg",

@@ -506,7 +506,7 @@ async def test_a_browser_may_ask_before_it_fetches(desk: Desk, direct: bool) -> 
 async def test_a_direct_link_carries_the_name_of_its_file(desk: Desk) -> None:
     task_id, url = await desk.made()
     link = (await desk.post(COMMON, {"url": url})).data
-    name = f"{task_id}-1_0.png"
+    name = f"{task_id}-1-1_0.png"
     expected = f"attachment; filename=\"{name}\"; filename*=UTF-8''{name}"
     assert (await desk.fetch(link)).headers["Content-Disposition"] == expected
     assert "Content-Disposition" not in (await desk.fetch(url)).headers
@@ -514,7 +514,7 @@ async def test_a_direct_link_carries_the_name_of_its_file(desk: Desk) -> None:
 
 async def test_a_file_that_was_lost_is_a_404_and_not_an_envelope(desk: Desk) -> None:
     task_id, url = await desk.made()
-    await desk.house.store.delete([f"s/{task_id}-1_0.png"])
+    await desk.house.store.delete([f"s/{task_id}-1-1_0.png"])
     answer = await desk.fetch(url)
     assert answer.status == 404
     assert answer.headers["Content-Type"] == "application/xml"

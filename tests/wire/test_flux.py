@@ -232,7 +232,7 @@ async def test_the_record_of_a_task_that_succeeded(open_desk: OpenDesk, ticker: 
         go_on.set()
         shown = await ended(desk, task_id)
         url = shown["response"]["resultImageUrl"]
-        assert re.fullmatch(rf"{re.escape(desk.gateway.base_url)}/files/[\w-]{{22}}/s/{task_id}-1_0\.png", url)
+        assert re.fullmatch(rf"{re.escape(desk.gateway.base_url)}/files/[\w-]{{22}}/s/{task_id}-1-1_0\.png", url)
         assert shown == {
             "taskId": task_id,
             "paramJson": json.dumps(RAIN, separators=(",", ":")),

@@ -297,7 +297,7 @@ async def test_the_record_of_a_task_that_succeeded(open_desk: OpenDesk, ticker: 
         urls = record["response"]["resultUrls"]
         token = r"[A-Za-z0-9_-]{22}"
         for index, url in enumerate(urls):
-            assert re.fullmatch(rf"{re.escape(desk.gateway.base_url)}/files/{token}/s/{task_id}-1_{index}\.png", url)
+            assert re.fullmatch(rf"{re.escape(desk.gateway.base_url)}/files/{token}/s/{task_id}-1-1_{index}\.png", url)
         assert record == {
             "taskId": task_id,
             "paramJson": '{"prompt":"A paper boat","size":"1:1","nVariants":2}',
@@ -495,7 +495,7 @@ async def test_a_result_url_becomes_a_presigned_one(open_desk: OpenDesk, ticker:
         link, _, signature = answer.data.rpartition("=")
         assert re.fullmatch(r"[0-9a-f]{64}", signature)
         assert link == (
-            f"{desk.gateway.base_url}/tessera/s/{task_id}-1_0.png?X-Amz-Algorithm=AWS4-HMAC-SHA256"
+            f"{desk.gateway.base_url}/tessera/s/{task_id}-1-1_0.png?X-Amz-Algorithm=AWS4-HMAC-SHA256"
             "&X-Amz-Date=20261122T120000Z&X-Amz-SignedHeaders=host&X-Amz-Expires=1200"
             "&X-Amz-Credential=TESSERA%2F20261122%2Flocal%2Fs3%2Faws4_request&X-Amz-Signature"
         )
@@ -514,7 +514,7 @@ async def test_every_known_form_of_the_question_is_answered(desk: Desk, form: st
     }[form]
     answer = await desk.post(DOWNLOAD, body)
     assert answer.code == 200
-    assert urlsplit(answer.data).path.endswith(f"/s/{task_id}-1_0.png")
+    assert urlsplit(answer.data).path.endswith(f"/s/{task_id}-1-1_0.png")
 
 
 async def test_a_link_needs_a_task_that_has_succeeded(desk: Desk) -> None:

@@ -26,7 +26,13 @@ class Callback:
 
     @property
     def task_id(self) -> str:
-        return str(json.loads(self.body)["data"]["taskId"])
+        """Some families say ``taskId``, some ``task_id``."""
+        data = self.content["data"]
+        return str(data.get("taskId") or data["task_id"])
+
+    @property
+    def content(self) -> Mapping[str, dict[str, object]]:
+        return dict(json.loads(self.body))
 
 
 class Receiver:

@@ -20,6 +20,10 @@ class Stage:
     def title(self, name: str, text: str) -> None:
         self._say(f"[bold]{name}[/]  [dim]{escape(text)}[/]\n" if self._lively else f"{name}: {escape(text)}")
 
+    def part(self, name: str, text: str) -> None:
+        """The heading of a part: the steps below it belong together."""
+        self._say(f"\n[bold cyan]{name}[/]  [dim]{escape(text)}[/]" if self._lively else f"\n{name} ({escape(text)})")
+
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
         """One step of the story: what is being done while the block runs, and its number."""
