@@ -240,7 +240,7 @@ async def test_a_job_that_hangs_never_ends(sandbox: Sandbox, clock: Clock, tmp_p
     ("directives", "seconds", "reason", "message"),
     [
         ("fail=400", 1.2, Reason.CONTENT, "Your content was flagged by OpenAI as violating content policies"),
-        ("fail=451", 1.2, Reason.INPUT_UNREACHABLE, "Unable to download image from the provided filesUrl"),
+        ("fail=451", 1.2, Reason.INPUT_UNREACHABLE, "Unable to download the image from the provided URL"),
         ("fail=500", 1.2, Reason.PROVIDER, "Failed to generate image"),
         ("fail=500, delay=10s", 10, Reason.PROVIDER, "Failed to generate image"),
     ],

@@ -267,6 +267,12 @@ def test_an_extension_goes_on_from_the_last_frame(film: Film, tmp_path: Path) ->
     assert np.sqrt((after[60_000:80_000] ** 2).mean()) > 300
 
 
+@pytest.mark.parametrize("seconds", [0.2, 1.03])
+def test_an_extension_may_end_between_two_frames(film: Film, tmp_path: Path, seconds: float) -> None:
+    longer = reel.extend(shot(tmp_path, source=film.path, seconds=seconds, sound=False))
+    assert longer.frames == film.frames + round(seconds * 24)
+
+
 def test_a_silent_source_is_extended_with_music_after_it(tmp_path: Path) -> None:
     source = reel.shoot(shot(tmp_path, seconds=0.5, sound=False, name="source"))
     longer = heard(reel.extend(shot(tmp_path, source=source.path, seconds=1.0)).path)

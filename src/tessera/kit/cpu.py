@@ -25,17 +25,36 @@ Args = TypeVarTuple("Args")
 _INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "HOME")
 """What a child may see of the environment. Keys and passwords live there too, and a child opens strangers' files."""
 
+_ALONE = {"OPENBLAS_NUM_THREADS": "1"}
+"""Children are what runs side by side; threads of a library inside of each would only take memory, by the core."""
+
+MEMORY = 3 * 1024**3
+"""Bytes for a child's data: twice what the largest work that was measured takes."""
+
 _LENGTH = struct.Struct(">Q")
 
 
 class WorkLostError(RuntimeError):
-    """The work has no answer: its child died twice, it ran past its limit, or the crew was closed"""
+    """The work has no answer: the crew was closed. Done again, it may have one"""
+
+
+class WorkTooLongError(WorkLostError):
+    """The work was stopped: it ran past its limit. Done again, it would do so again"""
+
+
+class WorkDeadlyError(WorkLostError):
+    """A child process died twice over the same piece of work. Done again, it would take another one"""
+
+
+HOPELESS = (WorkTooLongError, WorkDeadlyError, MemoryError)
+"""What the same work would meet again: it is not to be tried once more."""
 
 
 class Crew:
     """At most ``size`` child processes, and at most one piece of work in flight in each; others wait their turn.
 
-    ``limit`` is the longest that one piece may take, ``linger`` how long an idle child is kept.
+    ``limit`` is the longest that one piece may take, ``linger`` how long an idle child is kept, ``memory`` how many
+    bytes a child may take for its data (None: as many as there are); beyond that its work ends with a MemoryError.
     """
 
     def __init__(
@@ -44,10 +63,12 @@ class Crew:
         *,
         limit: timedelta = timedelta(minutes=2),
         linger: timedelta = timedelta(minutes=1),
+        memory: int | None = MEMORY,
     ) -> None:
         self._slots = asyncio.Semaphore(size)
         self._limit = limit.total_seconds()
         self._linger = linger.total_seconds()
+        self._memory = memory
         self._idle: list[_Child] = []
         self._timers: dict[_Child, asyncio.TimerHandle] = {}
         self._busy: set[_Child] = set()
@@ -59,7 +80,8 @@ class Crew:
 
         ``fn`` is a module-level function, its arguments and its answer can be pickled, and it may be run a second time
         when a child dies under it. A caller that is cancelled while it waits for its turn gives the turn up; later, the
-        piece is finished and its answer thrown away. Raises WorkLostError, after ``close`` always.
+        piece is finished and its answer thrown away. Raises MemoryError where it needs more than it may have,
+        WorkTooLongError, WorkDeadlyError, and WorkLostError after ``close``.
         """
         order = pickle.dumps((fn, args))
         await self._slots.acquire()
@@ -96,21 +118,23 @@ class Crew:
             return await self._once(order)
         except _DiedError:
             pass  # killed from outside, for memory perhaps: once more, on a fresh child
-        except _KilledError as error:
-            raise WorkLostError("The work was stopped: it ran past its limit, or the crew was closed") from error
         try:
             return await self._once(order)
-        except (_DiedError, _KilledError) as error:
-            raise WorkLostError("A child process died twice over the same piece of work") from error
+        except _DiedError as error:
+            raise WorkDeadlyError("A child process died twice over the same piece of work") from error
 
     async def _once(self, order: bytes) -> bytes:
         if self._closed:
-            raise _KilledError
+            raise WorkLostError("The work was not done: the crew is closed")
         child = self._take()
         self._busy.add(child)
         alarm = asyncio.get_running_loop().call_later(self._limit, child.kill)
         try:
             answer = await asyncio.to_thread(child.call, order)
+        except _KilledError as error:
+            if self._closed:
+                raise WorkLostError("The work was stopped: the crew was closed") from error
+            raise WorkTooLongError(f"The work was stopped: it ran past its limit of {self._limit:g} s") from error
         finally:
             alarm.cancel()
             self._busy.discard(child)
@@ -119,7 +143,7 @@ class Crew:
 
     def _take(self) -> "_Child":
         if not self._idle:
-            return _Child()
+            return _Child(self._memory)
         child = self._idle.pop()
         self._timers.pop(child).cancel()
         return child
@@ -149,7 +173,8 @@ class _KilledError(Exception):
 class _Child:
     """One process and the pipes to it. ``call`` and ``dismiss`` block and belong in a thread; ``kill`` does not."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: int | None) -> None:
+        self._memory = memory
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
         self._lock = threading.Lock()
@@ -197,22 +222,23 @@ class _Child:
             if self._process is None:
                 # A session of its own, so that a Ctrl-C at the terminal reaches the parent alone.
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own words
-                    [sys.executable, "-I", "-c", _program()],
+                    [sys.executable, "-I", "-c", _program(self._memory)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+                    env=_ALONE | {name: os.environ[name] for name in _INHERITED if name in os.environ},
                     start_new_session=True,
                 )
             return self._process
 
 
-def _program() -> str:
+def _program(memory: int | None) -> str:
     """What a child runs: nothing of our main module, and modules from where we have them."""
-    return f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
+    return f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({memory!r})"
 
 
-def serve() -> None:
-    """Answer orders until the pipe closes: the whole life of a child."""
+def serve(memory: int | None = None) -> None:
+    """Answer orders until the pipe closes: the whole life of a child, which has ``memory`` bytes for its data."""
+    _bound(memory)
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # the parent drains, and then tells us
     if hasattr(os, "nice"):
@@ -224,10 +250,28 @@ def serve() -> None:
             _send(answers, _answer(_receive(sys.stdin.buffer)))
 
 
+def _bound(memory: int | None) -> None:
+    """Take no more than this, where the system can hold us to it.
+
+    What counts is what may be written to: the code of libraries, and addresses that are merely set aside, are free.
+    """
+    if memory is None or sys.platform == "win32":
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    bound = memory if most == resource.RLIM_INFINITY else min(memory, most)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
+
+
 def _answer(order: bytes) -> bytes:
     try:
         fn, args = pickle.loads(order)  # noqa: S301 - written by our own parent
         return pickle.dumps((True, fn(*args)))
+    except MemoryError as error:
+        error.__traceback__ = error.__context__ = None  # the frames hold what has filled the memory
+        return pickle.dumps((False, MemoryError(str(error) or "The work needs more memory than it may have")))
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the one who gave the order
         error.add_note("In a child process:\n" + traceback.format_exc())
         return _portable(error)

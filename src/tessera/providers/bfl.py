@@ -24,7 +24,7 @@ from tessera.domain.errors import Ambiguous, ConfigError, Failed, ProviderError,
 from tessera.domain.task import ImageRequest, Reason
 from tessera.kit import trace
 from tessera.kit.clock import Clock
-from tessera.kit.cpu import WorkLostError
+from tessera.kit.cpu import HOPELESS, WorkLostError
 from tessera.kit.exchange import Exchange, ExchangeError, Reply, Unsent, retry_after
 from tessera.kit.outbound import BadStatus, Outbound, OutboundError
 from tessera.providers.base import (
@@ -220,6 +220,8 @@ class BlackForestLabs:
         target = job.workdir / f"request-{number}.json"
         try:
             await self._cpu.run(write_body, words, tuple((image.path, _fits(image)) for image in job.images), target)
+        except HOPELESS as error:
+            raise Rejected("The input files are too large to be made ready", reason=Reason.INPUT_INVALID) from error
         except (OSError, WorkLostError) as error:
             message = "The input files could not be made ready; nothing was sent"
             raise Unavailable(message, detail={"error": type(error).__name__}) from error
@@ -359,6 +361,8 @@ class BlackForestLabs:
                 message = "The picture is no longer where Black Forest Labs had put it"
                 raise Failed(message, reason=Reason.STORAGE, detail={"status": error.status}) from None
             raise Unavailable("The picture could not be fetched", detail={"status": error.status}) from None
+        except HOPELESS as error:
+            raise Failed("The picture is too large to be worked on", reason=Reason.STORAGE) from error
         except (OutboundError, OSError, WorkLostError) as error:
             raise Unavailable("The picture could not be fetched", detail={"error": type(error).__name__}) from None
         return LocalFile(path=target)

@@ -30,7 +30,7 @@ from tessera.domain.errors import Ambiguous, ConfigError, Failed, ProviderError,
 from tessera.domain.task import ImageRequest, Reason
 from tessera.kit import trace
 from tessera.kit.clock import Clock
-from tessera.kit.cpu import WorkLostError
+from tessera.kit.cpu import HOPELESS, WorkLostError
 from tessera.providers.base import Accepted, Done, InputFile, Job, LocalFile, Manifest, Running, asked
 
 if TYPE_CHECKING:
@@ -369,6 +369,8 @@ class OpenAIImages:
         prompt, size = _terms(job)
         try:
             images, mask = await self._files(job)
+        except HOPELESS as error:
+            raise Rejected("The input files are too large to be made ready", reason=Reason.INPUT_INVALID) from error
         except (OSError, WorkLostError) as error:
             message = "The input files could not be made ready; nothing was sent"
             raise Unavailable(message, detail={"error": type(error).__name__}) from error

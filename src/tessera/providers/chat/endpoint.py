@@ -1,5 +1,6 @@
 """What all endpoints over HTTP have in common: a POST with a key, an answer that streams, errors without secrets."""
 
+import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -7,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from tessera.domain.chat import Declined, Question, Wire
 from tessera.domain.errors import ConfigError
@@ -94,7 +97,7 @@ class Endpoint:
         form = self._forms[question.wire](question)
         name, before = form.key
         headers = {"Content-Type": "application/json", **form.headers, name: before + self._place.key}
-        body = json.dumps(form.body, separators=(",", ":")).encode()
+        body = await asyncio.to_thread(msgspec.json.encode, form.body)
         try:
             answer = await self._client.post(self._place.base + form.path, body, headers)
         except Unsent as error:

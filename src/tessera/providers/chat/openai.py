@@ -24,8 +24,10 @@ def endpoint(name: str, place: Place, client: Client | None = None) -> Endpoint:
 def chat(question: Question) -> Form:
     """A chat completion. Its usage is always asked for: it is what the call is paid by."""
     body = plain(question)
-    if "max_tokens" not in body:
-        body.setdefault("max_completion_tokens", question.most)
+    if "max_completion_tokens" in body:
+        body.pop("max_tokens", None)
+    elif "max_tokens" not in body:
+        body["max_completion_tokens"] = question.most
     if question.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     else:

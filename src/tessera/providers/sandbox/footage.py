@@ -106,6 +106,7 @@ def _found(path: Path, at: float, *, hurry: bool) -> Planes | None:
         if held is None:
             return None
         wide, tall = shown(stream, held)
+        small(wide, tall)  # its pixels may be up to ten times as wide as tall
         return _shaped(held, stream, (max(2, wide // 2 * 2), max(2, tall // 2 * 2)))
 
 

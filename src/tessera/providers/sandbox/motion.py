@@ -131,7 +131,7 @@ class Weather:
     def put(self, frame: Planes, time: float, opacity: float = 1.0) -> None:
         """Everything at a time in seconds."""
         if opacity >= 1:
-            self._shine(frame, time / self._seconds)
+            self._shine(frame, min(1.0, time / self._seconds))  # an extension's last frame is a little late
         for mover in self._movers:
             mover.put(frame, time, opacity)
 

@@ -1,116 +1,43 @@
-"""Files of strangers: which of them are opened at all, how, and what they are.
+"""Files of strangers: what they are, and which of their streams are worked on. They come in by ``media``, the one door.
 
-FFmpeg reads a hundred formats, and some of them name other files and addresses. Here the first bytes of a file decide
-which one reader may look at it, the reader gets an open file and no protocol to open another with, and a few codecs
-that everybody uses are all there is. Sizes and lengths are bounded before anything is decoded.
+Sizes and lengths are bounded before anything is decoded.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tessera.providers.sandbox.reel import Probe
+from tessera.providers.sandbox.media import is_cover, known, open_media
+from tessera.providers.sandbox.reel import MOST_PIXELS, Probe
 from tessera.providers.sandbox.trouble import BadMediaError
-
-MOST_PIXELS = 4096 * 2304
-"""Pixels of a frame that are decoded at most: a little more than 4K."""
 
 MOST_SECONDS = {"video": 300.0, "audio": 900.0}
 """The longest video and the longest sound that are taken in."""
 
 _MOST_PACKETS = 400_000
-_CODECS = [
-    "h264",
-    "hevc",
-    "vp8",
-    "vp9",
-    "libvpx",
-    "libvpx-vp9",
-    "av1",
-    "libdav1d",
-    "mpeg4",
-    "mjpeg",
-    "gif",
-    "mp3",
-    "mp3float",
-    "aac",
-    "opus",
-    "libopus",
-    "vorbis",
-    "libvorbis",
-    "flac",
-    "alac",
-    "pcm_s16le",
-    "pcm_s24le",
-    "pcm_s32le",
-    "pcm_f32le",
-    "pcm_u8",
-]
-_OPTIONS = {
-    "protocol_whitelist": "none",  # there is no such protocol
-    "codec_whitelist": ",".join(_CODECS),
-    "max_streams": "16",
-    "probesize": "4000000",
-    "analyzeduration": "4000000",
-}
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
-    """The file, open for reading; whatever goes wrong with it inside the block becomes a BadMediaError."""
-    try:
-        with path.open("rb") as file:
-            reader = _reader(file.read(16))
-            file.seek(0)
-            with av.open(file, "r", format=reader, container_options=_OPTIONS) as container:
-                yield container
-    except BadMediaError:
-        raise
-    except (av.FFmpegError, OSError, EOFError, ValueError, ArithmeticError, MemoryError) as error:
-        raise BadMediaError(f"{type(error).__name__}: {error}") from error
+def opened(path: Path) -> AbstractContextManager[InputContainer]:
+    """The file, open for reading; whatever goes wrong with it inside the block becomes a BadMediaError.
 
-
-def _reader(head: bytes) -> str:
-    """The one reader for a file that begins like this. Raises BadMediaError where there is none."""
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-        return "mov"
-    if head[:4] == b"RIFF":
-        riff = {b"WAVE": "wav", b"AVI ": "avi"}.get(head[8:12])
-        if riff:
-            return riff
-    for start, name in _STARTS.items():
-        if head.startswith(start):
-            return name
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 in (0xE2, 0xE4, 0xE6):  # a frame of MPEG audio
-        return "mp3"
-    raise BadMediaError("The file is none of MP4, MOV, WebM, MKV, AVI, GIF, MP3, M4A, WAV, OGG and FLAC")
-
-
-_STARTS = {
-    b"\x1aE\xdf\xa3": "matroska",
-    b"GIF8": "gif",
-    b"OggS": "ogg",
-    b"fLaC": "flac",
-    b"ID3": "mp3",
-}
+    Its length is not looked at: whoever reads it counts.
+    """
+    return open_media(path, longest=None)
 
 
 def pictures(container: InputContainer) -> VideoStream | None:
     """The stream of moving pictures, ready to be decoded; a cover in a sound file is none. Raises BadMediaError."""
     for stream in container.streams.video:
-        if stream.disposition & Disposition.attached_pic:
+        if is_cover(stream):
             continue
-        _known(stream)
+        known(stream)
         small(stream.codec_context.width, stream.codec_context.height)
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.codec_context.thread_count = 1
@@ -121,16 +48,11 @@ def pictures(container: InputContainer) -> VideoStream | None:
 def voices(container: InputContainer) -> AudioStream | None:
     """The stream of sound, ready to be decoded. Raises BadMediaError."""
     for stream in container.streams.audio:
-        _known(stream)
+        known(stream)
         if not 4000 <= stream.codec_context.sample_rate <= 384_000 or stream.codec_context.channels > 16:
             raise BadMediaError("The sound has an odd rate or too many channels")
         return stream
     return None
-
-
-def _known(stream: VideoStream | AudioStream) -> None:
-    if stream.codec_context is None or stream.codec_context.name not in _CODECS:
-        raise BadMediaError(f"The file is coded in a way that is not read here ({stream.name or 'unknown'})")
 
 
 def small(width: int, height: int) -> None:

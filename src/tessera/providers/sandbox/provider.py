@@ -4,16 +4,19 @@ It keeps nothing in memory. The upstream id says when a job began; the clock and
 process may go on with any job after a crash.
 """
 
+import errno
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from tessera.domain.errors import Ambiguous, ConfigError, Failed, Rejected, Unavailable
+import structlog
+
+from tessera.domain.errors import Ambiguous, ConfigError, Failed, Rejected, TesseraError, Unavailable
 from tessera.domain.task import Line, Reason, Request
 from tessera.kit.clock import Clock, millis
-from tessera.kit.cpu import Crew, WorkLostError
+from tessera.kit.cpu import Crew, WorkDeadlyError, WorkLostError, WorkTooLongError
 from tessera.providers.base import Accepted, Done, Job, Manifest, Running
 from tessera.providers.sandbox.directives import Directives, Fault, UnknownDirectiveError, parse
 from tessera.providers.sandbox.edit import BadPictureError
@@ -23,6 +26,8 @@ from tessera.providers.sandbox.makers.pictures import Pictures
 from tessera.providers.sandbox.makers.songs import Songs
 from tessera.providers.sandbox.makers.voices import Voices
 from tessera.providers.sandbox.trouble import BadMediaError
+
+log = structlog.get_logger(__name__)
 
 DURATION = timedelta(seconds=3)
 STUCK = 0.99
@@ -37,9 +42,17 @@ _SPOKEN = ("prompt", "lyrics", "style", "title")
 
 _VERDICTS = {
     Fault.CONTENT: (Reason.CONTENT, "Your content was flagged by OpenAI as violating content policies"),
-    Fault.UNREACHABLE: (Reason.INPUT_UNREACHABLE, "Unable to download image from the provided filesUrl"),
+    Fault.UNREACHABLE: (Reason.INPUT_UNREACHABLE, "Unable to download the image from the provided URL"),
     Fault.BROKEN: (Reason.PROVIDER, "Failed to generate image"),
 }
+
+_TOO_MUCH: Mapping[type[Exception], str] = {
+    WorkTooLongError: "This takes too long for the sandbox; ask for something smaller or shorter",
+    WorkDeadlyError: "The sandbox breaks down over this; ask for something smaller, or with other files",
+    MemoryError: "This needs too much memory for the sandbox; ask for something smaller or shorter",
+}
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN)
+"""What the system says while it is short of something: that may pass."""
 
 _ALL: tuple[Maker, ...] = (Pictures(), Films(), Songs(), Voices())
 MAKERS: Mapping[str, Maker] = {operation: maker for maker in _ALL for operation in maker.operations}
@@ -109,10 +122,10 @@ class Sandbox:
         _refuse(wanted.fault)
         try:
             await self._maker(job).check(Work(job=job, request=request, cpu=self._cpu))
-        except BadMediaError as error:
-            raise Rejected(_broken(error), reason=Reason.INPUT_INVALID, detail={"cause": str(error)}) from error
-        except WorkLostError as error:
-            raise Unavailable("The inputs could not be read just now") from error
+        except TesseraError:
+            raise
+        except Exception as error:  # a job that fails in an unforeseen way would fail so until its deadline
+            raise _verdict(error, Rejected) from error
         return Accepted(upstream_id=upstream_id(job.idempotency_key, self._clock()))
 
     def _maker(self, job: Job) -> Maker:
@@ -172,10 +185,25 @@ class Sandbox:
     async def _make(self, work: Work, stage: str | None) -> Made:
         try:
             return await self._maker(work.job).make(work, stage)
-        except BadMediaError as error:
-            raise Failed(_broken(error), reason=Reason.INPUT_INVALID, detail={"cause": str(error)}) from error
-        except WorkLostError as error:
-            raise Unavailable("The work was lost while it was done; it is done again when asked for") from error
+        except TesseraError:
+            raise
+        except Exception as error:  # as above
+            raise _verdict(error, Failed) from error
+
+
+def _verdict(error: Exception, no: type[Rejected] | type[Failed]) -> Rejected | Failed | Unavailable:
+    """What an error means for the job: ``no`` where the same would go wrong again."""
+    if isinstance(error, BadMediaError):
+        return no(_broken(error), reason=Reason.INPUT_INVALID, detail={"cause": str(error)})
+    if isinstance(error, WorkTooLongError | WorkDeadlyError | MemoryError):
+        message = next(text for kind, text in _TOO_MUCH.items() if isinstance(error, kind))
+        return no(message, detail={"cause": str(error)})
+    if isinstance(error, WorkLostError):
+        return Unavailable("The work was lost while it was done; it is done again when asked for")
+    if isinstance(error, OSError) and error.errno in _PASSING:
+        return Unavailable("The machine has no room for the work just now")
+    log.error("sandbox.broken", error=type(error).__name__, exc_info=error)
+    return no("The sandbox could not do this; its log says why", detail={"cause": type(error).__name__})
 
 
 def upstream_id(key: str, moment: datetime) -> str:

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 
 from tessera.providers.sandbox.lettering import HONEST, LABEL
 from tessera.providers.sandbox.planes import Planes, frame_of
-from tessera.providers.sandbox.probe import opened, voices
+from tessera.providers.sandbox.probe import opened, small, voices
 from tessera.providers.sandbox.reel import Film
 from tessera.providers.sandbox.sound import RATE, Sound
 from tessera.providers.sandbox.trouble import BadMediaError
@@ -31,11 +31,13 @@ class Recorder:
     """An MP4 file in the making. As a context manager it is finished at the end, or vanishes where that is an error.
 
     ``sound`` is cut or filled up with silence to the length of the film; None makes a silent film without a track.
+    Raises BadMediaError for a size of more pixels than a film may have.
     """
 
     def __init__(
         self, path: Path, size: tuple[int, int], fps: int, *, sound: Sound | None = None, about: Mapping[str, str]
     ) -> None:
+        small(*size)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._part = path, path.with_name(path.name + ".part")
         self._size, self._fps, self._sound = size, fps, sound

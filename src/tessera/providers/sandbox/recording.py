@@ -16,7 +16,7 @@ from av.container import InputContainer
 
 from tessera.providers.sandbox import memo as memos
 from tessera.providers.sandbox.dsp import RATE, Sound
-from tessera.providers.sandbox.media import LONGEST, BadMediaError, open_media
+from tessera.providers.sandbox.media import LONGEST, BadMediaError, known, open_media
 from tessera.providers.sandbox.memo import KEY, Label, Memo
 
 WORKED = 8 * 60.0
@@ -55,6 +55,7 @@ def _frames(container: InputContainer, longest: float) -> Iterator[AudioFrame]:
     if not container.streams.audio:
         raise BadMediaError("The file has no sound in it")
     stream = container.streams.audio[0]
+    known(stream)
     if not 1 <= (stream.rate or 0) <= 384_000 or not 1 <= stream.channels <= 16:
         raise BadMediaError("The file's sound has an unusual form")
     seconds = 0.0

@@ -9,6 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from tessera.providers.sandbox.trouble import BadMediaError
+
+MOST_PIXELS = 4096 * 2304
+"""Pixels of a frame at most, in what is read and in what is made: a little more than 4K."""
+
+NARROWEST = 4
+"""How many times as long as the other one a side of a film may be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
@@ -68,6 +76,22 @@ class Probe:
     fps: float
     frames: int
     has_sound: bool
+
+
+def sized(aspect: float, short: int) -> tuple[int, int]:
+    """Even width and height in pixels of a film whose shorter side is ``short``, less where ``MOST_PIXELS`` ask for it.
+
+    Raises BadMediaError for an aspect beyond ``NARROWEST``: its longer side would have no bounds.
+    """
+    if not 1 / NARROWEST <= aspect <= NARROWEST:
+        raise BadMediaError(
+            f"A film may be up to {NARROWEST:g} times as long as wide; this is {max(aspect, 1 / aspect):g}"
+        )
+    width, height = (short * aspect, short) if aspect >= 1 else (short, short / aspect)
+    scale = min(1.0, (MOST_PIXELS / (width * height)) ** 0.5)
+    if scale < 1:
+        return int(width * scale / 2) * 2, int(height * scale / 2) * 2
+    return round(width / 2) * 2, round(height / 2) * 2
 
 
 def available() -> bool:

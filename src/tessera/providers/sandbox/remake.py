@@ -13,9 +13,9 @@ from tessera.providers.sandbox.film import about, card_of, count, scene
 from tessera.providers.sandbox.footage import frames
 from tessera.providers.sandbox.palette import Palette, along
 from tessera.providers.sandbox.planes import Bytes, Planes, lay, scale, turn
-from tessera.providers.sandbox.probe import MOST_SECONDS, opened, probe, voices
+from tessera.providers.sandbox.probe import MOST_SECONDS, opened, probe, small, voices
 from tessera.providers.sandbox.recorder import Recorder
-from tessera.providers.sandbox.reel import Film, Probe, Shot
+from tessera.providers.sandbox.reel import Film, Probe, Shot, sized
 from tessera.providers.sandbox.titles import tag
 from tessera.providers.sandbox.trouble import BadMediaError
 
@@ -28,6 +28,7 @@ _SHARP = 0.35
 def _source(shot: Shot) -> tuple[Path, Probe]:
     if shot.source is None:
         raise BadMediaError("There is no video to work on")
+    small(*shot.size)
     return shot.source, _video(shot.source)
 
 
@@ -35,6 +36,7 @@ def _video(path: Path) -> Probe:
     found = probe(path)
     if found.kind != "video":
         raise BadMediaError("The file has no moving pictures")
+    sized(max(1, found.width) / max(1, found.height), found.height)  # of a shape that a film may have?
     return found
 
 
@@ -192,10 +194,11 @@ def upscale(path: Path, folder: Path, name: str, width: int, height: int, label:
     """
     found = _video(path)
     size = max(32, width // 2 * 2), max(32, height // 2 * 2)
+    small(*size)
     fps = min(60, max(1, round(found.fps)))
     text = f"upscaled {found.width} x {found.height} > {size[0]} x {size[1]}"
     piece, x, y = tag("  ·  ".join((text, *label)), size, art.palette(text, 0))
-    whole = found.width // 2 * 2, found.height // 2 * 2
+    whole = max(2, found.width // 2 * 2), max(2, found.height // 2 * 2)
     facts = {"title": text, "comment": ", ".join(label)}
     with Recorder(folder / f"{name}.mp4", size, fps, sound=_other(path, found), about=facts) as recorder:
         if found.has_sound and not recorder.has_sound:

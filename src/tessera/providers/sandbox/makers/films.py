@@ -16,7 +16,6 @@ SHORT |= {"1k": 1080, "2k": 1440, "1440p": 1440, "4k": 2160, "2160p": 2160}
 LONGEST = 60.0
 """Seconds; a film that is ordered longer is cut to it."""
 
-_NARROWEST = 4.0
 _WIDE = 16 / 9
 
 
@@ -38,7 +37,9 @@ class Films:
             if not work.job.of(role):
                 raise Rejected(f"This needs a file to work on: {role}", reason=Reason.INPUT_INVALID)
         for file in work.job.of("video"):
-            await work.cpu.run(reel.probe, file.path)
+            found = await work.cpu.run(reel.probe, file.path)
+            if found.kind == "video":
+                _scaled(found.width, found.height, 720)
 
     async def make(self, work: Work, stage: str | None) -> Made:
         films = await _MAKE[work.job.operation](work)
@@ -168,8 +169,7 @@ def _size(request: VideoRequest, job: Job) -> tuple[int, int]:
     """Width and height in pixels of a film of this ratio and tier."""
     aspect = _aspect(request.ratio) or _shape([*job.of("first"), *job.of("reference"), *job.of("last")])
     short = SHORT.get(request.resolution.lower(), 720)
-    width, height = (short * aspect, short) if aspect >= 1 else (short, short / aspect)
-    return round(width / 2) * 2, round(height / 2) * 2
+    return reel.sized(aspect, short)
 
 
 async def _size_of(work: Work) -> tuple[int, int]:
@@ -179,22 +179,26 @@ async def _size_of(work: Work) -> tuple[int, int]:
 
 
 def _scaled(width: int, height: int, short: int) -> tuple[int, int]:
-    scale = short / max(1, min(width, height))
-    return round(width * scale / 2) * 2, round(height * scale / 2) * 2
+    """A size of the same shape. Raises BadMediaError for one that is no film's."""
+    return reel.sized(max(1, width) / max(1, height), short)
 
 
 def _aspect(ratio: str) -> float | None:
     across, _, down = ratio.partition(":")
-    if not (across.isascii() and down.isascii() and across.isdigit() and down.isdigit() and int(across) and int(down)):
+    if not all(side.isascii() and side.isdigit() and len(side) < 10 and int(side) for side in (across, down)):
         return None
-    return min(_NARROWEST, max(1 / _NARROWEST, int(across) / int(down)))
+    return _bounded(int(across), int(down))
+
+
+def _bounded(across: int, down: int) -> float:
+    return min(reel.NARROWEST, max(1 / reel.NARROWEST, across / down))
 
 
 def _shape(pictures: list[InputFile]) -> float:
     """The aspect of the first picture that has one."""
     sizes = ((file.width, file.height) for file in pictures)
     known = next(((width, height) for width, height in sizes if width and height), None)
-    return min(_NARROWEST, max(1 / _NARROWEST, known[0] / known[1])) if known else _WIDE
+    return _bounded(*known) if known else _WIDE
 
 
 def _one(job: Job, role: str) -> Path:

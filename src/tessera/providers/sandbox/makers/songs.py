@@ -92,6 +92,8 @@ async def _song_made(work: Work, index: int) -> dict[str, Json]:
         facts: dict[str, Json] = json.loads(await asyncio.to_thread(known.read_text))
     except FileNotFoundError:
         facts = _facts(work, index, await _track(work, index))
+        heard = await work.cpu.run(tape.listen, _track_path(work, index))
+        facts["waveform"] = list(heard.outline)
         await asyncio.to_thread(known.write_text, json.dumps(facts))
     return facts
 
