@@ -207,6 +207,24 @@ async def test_each_try_says_when_the_next_one_is_due(open_shop: OpenShop, recei
         assert len(receiver.inbox.seen) == 3
 
 
+async def test_what_waits_for_its_turn_is_looked_at_ever_less_often(open_shop: OpenShop, receiver: Receiver) -> None:
+    """The first of two deliveries is never tried here: the second asks, and asks, and not five times a second."""
+    ticker, fake = Ticker(), Fake("sandbox")
+    fake.script(accept(callbacks=2))
+    async with open_shop(fake, now=ticker) as shop:
+        task_id = await shop.order(callback=receiver.url)
+        await shop.walk(task_id)
+        second = (await shop.deliveries(task_id))[1]
+        tell = deliver(shop)
+        waits = []
+        for _ in range(8):
+            wait = await tell(second.id)
+            assert wait is not None
+            waits.append(wait.total_seconds())
+            ticker.advance(wait)
+        assert waits == [0.2, 0.2, 0.4, 0.8, 1.6, 2, 2, 2]
+
+
 async def test_a_delivery_that_is_not_there_is_no_trouble(open_shop: OpenShop) -> None:
     async with open_shop(Fake("sandbox")) as shop:
         assert await deliver(shop)("msg_never_was") is None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.integration.workshop import OpenShop, Workshop
 
+from tessera.api import uploads
 from tessera.db import assets, idempotency, journal, ledger, pending
 from tessera.db.connection import SESSION, Database
 from tessera.domain.asset import Asset, Origin
@@ -22,6 +23,7 @@ from tessera.engine.retention import DOUBT, ORPHANS, Retention, Terms
 from tessera.engine.worker import SWEEP
 from tessera.providers.fake import Fake, accept
 from tessera.storage.base import Store, Undeleted
+from tessera.storage.ingest import keep
 from tessera.testing.gateway import Gateway
 from tessera.testing.mailbox import PATIENCE
 from tessera.testing.plugin import OpenGateway, Passed
@@ -717,6 +719,63 @@ async def test_an_upload_that_died_before_its_row_leaves_nothing_for_long(
         await upload(gateway, "kept.txt", b"third")
         await holds(gateway.house, kept, b"third")
         assert await count(gateway.house.database, "pending_objects") == 0
+
+
+@pytest.mark.parametrize("sweeping", [False, True], ids=["later", "meanwhile"])
+async def test_an_upload_between_two_steps_of_another_does_not_take_its_doubt_away(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch, sweeping: bool
+) -> None:
+    """Two of one name: the second is whole while the first is on its way, and the first dies before its commit."""
+    ticker = Ticker()
+    async with open_gateway(now=ticker) as gateway:
+        house, rename = gateway.house, gateway.house.store.rename
+        keys: list[str] = []
+
+        async def die(key: str, new: str) -> None:
+            await rename(key, new)
+            raise StorageError("the power went")
+
+        async def overtaken(*args: Any, **more: Any) -> Any:
+            kept = await keep(*args, **more)
+            monkeypatch.setattr(uploads, "keep", keep)
+            keys.append(await upload(gateway, "x.txt", b"the second"))
+            if sweeping:
+                ticker.advance(DOUBT + MOMENT)
+                await house.retention.sweep()
+            monkeypatch.setattr(house.store, "rename", die)
+            return kept
+
+        monkeypatch.setattr(uploads, "keep", overtaken)
+        wire = {"base64Data": "SGVsbG8=", "uploadPath": "notes", "fileName": "x.txt"}
+        assert not (await gateway.post("/api/file-base64-upload", wire))["success"]
+        ticker.advance(DOUBT + MOMENT)
+        await house.retention.sweep()
+        await holds(house, keys[0], b"Hello")
+        assert (await row(house, keys[0])).sha256 == sha256(b"Hello").hexdigest()
+        assert await count(house.database, "pending_objects") == 0
+
+
+async def test_a_sweep_leaves_the_note_of_whoever_came_after_it_looked(open_gateway: OpenGateway) -> None:
+    ticker = Ticker()
+    async with open_gateway(now=ticker) as gateway:
+        house = gateway.house
+        key = await upload(gateway, content=b"first")
+        await pending.upload(house.database, [key], ticker())
+        ticker.advance(DOUBT + MOMENT)
+        read = house.store.stat
+
+        async def noted(asked: str) -> Any:
+            found = await read(asked)
+            await pending.upload(house.database, [key], ticker())
+            return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(house.store, "stat", noted)
+            await house.retention.sweep()
+        assert await count(house.database, "pending_objects") == 1
+        ticker.advance(DOUBT + MOMENT)
+        await house.retention.sweep()
+        assert await count(house.database, "pending_objects") == 0
 
 
 # ---- the schedule ----

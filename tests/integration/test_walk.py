@@ -2,15 +2,17 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.integration.workshop import PRICE, OpenShop
 
 from tessera.domain.errors import Failed, ProviderError, Rejected, Unavailable
-from tessera.domain.task import Mode, Reason, State
+from tessera.domain.task import Failure, Mode, Reason, State
 from tessera.engine import faults
-from tessera.engine.step import RESENDS, UNKNOWN, HandBack
-from tessera.providers.base import RemoteFile
+from tessera.engine.step import BUGS, RESENDS, UNKNOWN, HandBack
+from tessera.kit.faults import Stumble
+from tessera.providers.base import Accepted, Job, RemoteFile, Running
 from tessera.providers.fake import Fake, FindingFake, accept, finish, picture, png, refuse, vanish
 from tessera.testing.plugin import Passed
 from tessera.testing.servers import Host
@@ -331,6 +333,118 @@ async def test_a_repetition_that_is_rejected_for_the_providers_reasons_leaves_th
         assert not second.submissions
 
 
+# ---- a plug-in that is broken ----
+
+
+class Broken(FindingFake):
+    """Its code stumbles: each verb first does what is in ``bugs`` for it, and then what it should."""
+
+    def __init__(self, name: str = "sandbox", **bugs: list[object]) -> None:
+        super().__init__(name)
+        self.bugs = bugs
+
+    async def submit(self, job: Job) -> Any:
+        answer = await super().submit(job)
+        return self._stumble("submit", answer)
+
+    async def find(self, job: Job) -> Any:
+        return self._stumble("find", await super().find(job))
+
+    async def poll(self, job: Job) -> Any:
+        if self.bugs.get("poll"):
+            self.polls.append(job.upstream_id or "")
+            return self._stumble("poll", None)
+        return await super().poll(job)
+
+    def _stumble(self, verb: str, answer: object) -> object:
+        bugs = self.bugs.get(verb)
+        bug = bugs.pop(0) if bugs else answer
+        if isinstance(bug, Exception):
+            raise bug
+        return bug
+
+
+SENSELESS = [KeyError("status"), OSError("no route"), None, {"status": "running"}, TimeoutError()]
+"""What a plug-in may raise or answer when it does not understand its own service."""
+
+
+@pytest.mark.parametrize("bug", SENSELESS, ids=repr)
+async def test_a_poll_that_breaks_a_few_times_is_like_one_that_is_not_answered(
+    open_shop: OpenShop, bug: object
+) -> None:
+    fake = Broken(poll=[bug] * (BUGS - 1))
+    async with open_shop(fake) as shop:
+        task = await shop.walk(await shop.order())
+        assert (task.state, len(fake.submissions)) == (State.SUCCEEDED, 1)
+        assert shop.pauses.asked == [2, 4, 8, 16]
+
+
+async def test_only_bugs_in_a_row_are_counted(open_shop: OpenShop) -> None:
+    bug, silence = KeyError("status"), Unavailable("busy")
+    fake = Broken(poll=[*[bug] * (BUGS - 1), silence, *[bug] * (BUGS - 1), Running(), *[bug] * (BUGS - 1)])
+    async with open_shop(fake) as shop:
+        assert (await shop.walk(await shop.order())).state is State.SUCCEEDED
+
+
+async def test_a_poll_that_goes_on_breaking_ends_the_task_and_costs_nothing(open_shop: OpenShop, host: Host) -> None:
+    fake, other = Broken("anton", poll=[KeyError("status")] * 100), Fake("berta")
+    async with open_shop(fake, other, live_credits=PRICE) as shop:
+        url = host.put("a.png", png(8, 8, 1))
+        task = await shop.walk(await shop.order(key=shop.live, images=(url,)))
+        assert task.state is State.FAILED
+        assert task.failure == Failure(Reason.PROVIDER, "The provider's answer could not be understood")
+        assert (len(fake.polls), await shop.states(task.id)) == (BUGS, ["anton failed"])
+        assert (task.epoch, len(host.requests.seen)) == (1, 1), "no claim anew, no input fetched anew"
+        assert not other.submissions, "the first one has the job"
+        await shop.check()
+
+
+@pytest.mark.parametrize("bug", [*SENSELESS, Accepted(upstream_id=7)], ids=repr)  # type: ignore[arg-type]
+async def test_a_submission_that_breaks_may_have_been_accepted(open_shop: OpenShop, bug: object) -> None:
+    fake = Broken(submit=[bug])
+    async with open_shop(fake) as shop:
+        task = await shop.walk(await shop.order())
+        assert task.state is State.SUCCEEDED
+        assert [len(fake.questions), len(fake.submissions), len(fake.jobs)] == [1, 1, 1]
+
+
+async def test_a_submission_that_breaks_where_nobody_can_be_asked_is_sent_once(open_shop: OpenShop) -> None:
+    class Blind(Fake):
+        async def submit(self, job: Job) -> Any:
+            await super().submit(job)
+            raise AttributeError("id")
+
+    first, second = Blind("anton"), Fake("berta")
+    async with open_shop(first, second, live_credits=PRICE) as shop:
+        task = await shop.walk(await shop.order(key=shop.live))
+        assert task.failure is not None
+        assert (task.failure.reason, task.epoch) == (Reason.UNKNOWN, 1)
+        assert [len(first.submissions), len(second.submissions)] == [1, 0]
+        await shop.check()
+
+
+async def test_a_question_that_goes_on_breaking_ends_in_doubt(open_shop: OpenShop) -> None:
+    fake = Broken(submit=[KeyError("id")], find=[7, KeyError("jobs"), []])
+    async with open_shop(fake) as shop:
+        task = await shop.walk(await shop.order())
+        assert task.failure is not None
+        assert (task.failure.reason, len(fake.submissions)) == (Reason.UNKNOWN, 1)
+
+
+@pytest.mark.parametrize("place", ["run.calling", "run.called", "run.submitted"])
+async def test_a_fault_beside_the_providers_code_is_not_the_providers(open_shop: OpenShop, place: faults.Place) -> None:
+    async def stumble() -> None:
+        raise Stumble("a test made this fail")
+
+    async with open_shop(Fake("sandbox")) as shop:
+        task_id = await shop.order()
+        faults.arm(place, stumble)
+        with pytest.raises(Stumble):
+            await shop.walk(task_id)
+        faults.disarm()
+        assert (await shop.task(task_id)).state is State.RUNNING
+
+
 # ---- polling, deadline ----
 
 
@@ -444,8 +558,8 @@ async def test_inputs_reach_the_provider_as_files(open_shop: OpenShop, host: Hos
 @pytest.mark.parametrize(
     ("body", "status", "reason", "message"),
     [
-        (b"gone", 404, Reason.INPUT_UNREACHABLE, "Unable to download image from the provided filesUrl"),
-        (b"oops", 500, Reason.INPUT_UNREACHABLE, "Unable to download image from the provided filesUrl"),
+        (b"gone", 404, Reason.INPUT_UNREACHABLE, "Unable to download the image from the provided URL"),
+        (b"oops", 500, Reason.INPUT_UNREACHABLE, "Unable to download the image from the provided URL"),
         (bytes(10_001), 200, Reason.INPUT_INVALID, "Image size exceeds maximum of 10000 bytes"),
         (b"%PDF-1.7 no picture", 200, Reason.INPUT_INVALID, "invalid_image_format"),
         (b"", 200, Reason.INPUT_INVALID, "invalid_image_format"),

@@ -164,6 +164,6 @@ async def test_a_job_that_is_done_leaves_the_queue(open_shop: OpenShop, receiver
         await shop.order(callback=receiver.url)
         await told.next()
         database = shop.house.database
-        assert {kind for kind, _ in await jobs(database)} <= {"task-test", "callback"}
+        assert {kind for kind, _ in await jobs(database)} <= {"task-test", "callback-test"}
     async with open_shop(Fake("sandbox")) as shop:
         assert await jobs(shop.house.database) == {}

@@ -257,16 +257,18 @@ def test_a_task_that_succeeded_on_the_wire() -> None:
 )
 def test_a_task_that_failed_on_the_wire(task: Task, code: int, status: str) -> None:
     record = wire(DIALECT.record(task, link, NOON))
+    # What cannot be fetched is told in the recorded words, whatever we say ourselves.
+    said = "Unable to download image from the provided filesUrl" if code == 451 else "It failed"
     assert record == wire(DIALECT.record(TASK, link, NOON)) | {
         "completeTime": COMPLETED,
         "successFlag": 2,
         "status": status,
         "errorCode": code,
-        "errorMessage": "It failed",
+        "errorMessage": said,
     }
     assert wire(DIALECT.callback(task, link)) == {
         "code": code,
-        "msg": "It failed",
+        "msg": said,
         "data": {"taskId": TASK_ID, "task_id": TASK_ID, "info": None},
     }
 

@@ -170,7 +170,7 @@ class _Shown:
         yield _gauge("tessera_queue_jobs", "Jobs in the queue.", ("kind", "status"), counts)
         due: dict[Labels, float] = {(line.kind,): line.due for line in lines if line.status == "queued"}
         yield _gauge("tessera_queue_due_seconds", "How long the oldest due job has waited.", ("kind",), due)
-        pending = [line for line in lines if line.kind == "callback"]
+        pending = [line for line in lines if line.kind in ("callback", "callback-test")]
         yield _gauge(
             "tessera_deliveries_pending", "Callbacks to deliver.", (), {(): sum(line.count for line in pending)}
         )

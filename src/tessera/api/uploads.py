@@ -136,8 +136,8 @@ class Uploads:
         staged = f"incoming/{self.house.ids()}/{key.rpartition('/')[2]}"
 
         async def note(_: str) -> None:
-            # Bytes that a crash leaves without a row, in either place, are found by it.
-            await pending.upload(self.house.database, [staged, key], self.house.clock())
+            # Bytes that a crash leaves without a row are found by it.
+            await pending.upload(self.house.database, [staged], self.house.clock())
 
         try:
             kept = await keep(self.house.store, staged, path, max_bytes=self.house.config.upload_max_bytes, before=note)
@@ -151,6 +151,7 @@ class Uploads:
             size=kept.size,
             sha256=kept.sha256,
             created_at=self.house.clock(),
+            seconds=kept.seconds,
         )
         try:
             await self._publish(staged, asset)
@@ -164,6 +165,9 @@ class Uploads:
         async with self._writing, self.house.database.transaction() as connection:
             # The same name again replaces bytes and row together, whoever else writes or purges it meanwhile.
             await assets.reserve(connection, asset.key)
+            # On a connection of its own, so that it stays where the commit fails. Not any sooner: the upload of this
+            # name that was here before us takes with it what is noted of the name.
+            await pending.upload(self.house.database, [asset.key], self.house.clock())
             await assets.put(connection, [asset])
             # Last, so that nothing but the commit can fail behind it.
             await self.house.store.rename(staged, asset.key)

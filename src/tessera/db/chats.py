@@ -1,10 +1,19 @@
 """Calls to language models: a task without a job, whose price is known when it is over."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from tessera.db.connection import Connection, Database
 from tessera.db.tasks import COLUMNS, to_task
+from tessera.domain.account import ApiKey
 from tessera.domain.task import Task
+
+
+async def hit(connection: Connection, key: ApiKey, hits: Sequence[int]) -> None:
+    """Write the rate window of a wallet, which ``ledger.lock`` has locked: a call that is looked at counts."""
+    await connection.execute(
+        "UPDATE wallets SET hits = $3 WHERE account_id = $1 AND mode = $2", key.account_id, key.mode.value, list(hits)
+    )
 
 
 async def refund(connection: Connection, task: Task, amount: int, now: datetime) -> None:

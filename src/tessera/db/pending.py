@@ -78,9 +78,9 @@ async def orphans(connection: Connection, before: datetime, *, late: datetime, a
     return Page([row["key"] for row in rows], page(rows, limit))
 
 
-async def doubtful(database: Database, before: datetime, *, after: Mark, limit: int) -> Page:
-    """Keys of uploads noted before ``before`` that took the place of another file, or failed to: their row may be the
-    one of the other. Nothing is locked.
+async def doubtful(database: Database, before: datetime, *, after: Mark, limit: int) -> list[Mark]:
+    """Notes before ``before`` of uploads that took the place of another file, or failed to: their row may be the one
+    of the other. The oldest first, each as when it was made and its key. Nothing is locked.
     """
     rows = await database.pool.fetch(
         """
@@ -92,7 +92,12 @@ async def doubtful(database: Database, before: datetime, *, after: Mark, limit: 
         *after,
         limit,
     )
-    return Page([row["key"] for row in rows], page(rows, limit))
+    return [(row["created_at"], row["key"]) for row in rows]
+
+
+async def settled(connection: Connection, note: Mark) -> None:
+    """Remove the note of an upload that is in doubt no more, unless it was made anew since."""
+    await connection.execute("DELETE FROM pending_objects WHERE created_at = $1 AND key = $2", *note)
 
 
 async def forget(connection: Connection, keys: Sequence[str]) -> None:

@@ -37,6 +37,9 @@ ERROR_CODES = {
 }
 """All else is 500."""
 
+UNREACHABLE = "Unable to download image from the provided filesUrl"
+"""The recorded words."""
+
 NOT_STARTED = {Reason.INPUT_INVALID, Reason.INPUT_UNREACHABLE, Reason.UNAVAILABLE}
 """Failures before any provider took the task: status CREATE_TASK_FAILED."""
 
@@ -136,7 +139,7 @@ class Gpt4o:
 
     def callback(self, task: Task, link: Link) -> Envelope:
         if task.failure:
-            return Envelope(_code(task.failure), task.failure.message, Gpt4oCallbackData(task.id, task.id, None))
+            return Envelope(_code(task.failure), _said(task.failure), Gpt4oCallbackData(task.id, task.id, None))
         info = Gpt4oInfo([link(asset) for asset in task.outputs])
         return Envelope(200, "success", Gpt4oCallbackData(task.id, task.id, info))
 
@@ -209,9 +212,13 @@ def _code(failure: Failure) -> int:
     return ERROR_CODES.get(failure.reason, 500)
 
 
+def _said(failure: Failure) -> str:
+    return UNREACHABLE if failure.reason is Reason.INPUT_UNREACHABLE else failure.message
+
+
 def _message(task: Task) -> str | None:
     if task.failure:
-        return task.failure.message
+        return _said(task.failure)
     return "" if task.state is State.SUCCEEDED else None
 
 

@@ -138,10 +138,14 @@ class Finish:
 
     async def tell_again(self, delivery_id: str, account_id: str) -> Delivery | None:
         """Deliver a callback once more, on the whole schedule. None when it is under way, unknown or not theirs."""
+        known = await webhooks.get(self._database, delivery_id)
+        task = await tasks.get(self._database, known.task_id) if known is not None else None
+        if task is None:
+            return None
         async with self._database.transaction() as connection:
             delivery = await webhooks.reopen(connection, delivery_id, account_id, self._clock())
             if delivery is not None:
-                await queue.put(connection, "callback", [delivery.id])
+                await queue.put(connection, queue.CALLBACKS[task.mode], [delivery.id])
         return delivery
 
     @asynccontextmanager
@@ -166,7 +170,7 @@ class Finish:
             for _ in range(times)
         ]
         await webhooks.add(connection, deliveries)
-        await queue.put(connection, "callback", [delivery.id for delivery in deliveries])
+        await queue.put(connection, queue.CALLBACKS[task.mode], [delivery.id for delivery in deliveries])
 
 
 def _clean(text: str) -> str:

@@ -82,6 +82,4 @@ def _too_large(thing: Kind, limit: int) -> str:
 
 
 def _unreachable(thing: Kind) -> str:
-    if thing == "image":
-        return "Unable to download image from the provided filesUrl"  # the recorded words
-    return f"Unable to download {thing} from the provided URL"
+    return f"Unable to download the {thing} from the provided URL"

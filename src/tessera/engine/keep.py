@@ -117,6 +117,7 @@ class Keep:
             position=position,
             width=kept.width,
             height=kept.height,
+            seconds=kept.seconds,
         )
 
     async def _fetch(self, output: Output, path: Path) -> Path:

@@ -8,11 +8,14 @@ from typing import Literal
 from pgqueuer.queries import Queries
 
 from tessera.db.connection import Connection
+from tessera.domain.task import Mode
 from tessera.kit import trace
 
-Kind = Literal["task", "task-test", "callback", "cancel"]
-"""What a job is about; its payload is the id of a task or of a delivery. A test key's task is a ``task-test``."""
+Kind = Literal["task", "task-test", "callback", "callback-test", "cancel"]
+"""What a job is about; its payload is the id of a task or of a delivery. A test key's task is a ``task-test``, and
+what is told of it is a ``callback-test``."""
 
+CALLBACKS: Mapping[Mode, Kind] = {Mode.LIVE: "callback", Mode.TEST: "callback-test"}
 
 VERSION = version("pgqueuer")
 """The version of the queue's tables is that of the library: it knows best when they change."""

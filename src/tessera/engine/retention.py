@@ -128,13 +128,14 @@ class Retention:
         """Uploads whose replacement failed at the last moment: bytes may be new under a row that is old."""
         after: Mark | None = FIRST
         while after is not None:
-            page = await pending.doubtful(self._database, before, after=after, limit=STEP)
-            for key in page.keys:
-                yield await self._settle(key)
-            after = page.last
+            notes = await pending.doubtful(self._database, before, after=after, limit=STEP)
+            for note in notes:
+                yield await self._settle(note)
+            after = notes[-1] if len(notes) == STEP else None
 
-    async def _settle(self, key: str) -> int:
+    async def _settle(self, note: Mark) -> int:
         """Have the row say what the bytes are. They are read without a lock, and must be the same ones under it."""
+        _, key = note
         try:
             stat, digest = await self._store.stat(key), sha256()
             async for chunk in self._store.read(key):
@@ -146,7 +147,7 @@ class Retention:
                 kind, found = stat.media_type, digest.hexdigest()
                 if await assets.refit(connection, key, size=stat.size, sha256=found, media_type=kind):
                     log.warning("upload was interrupted, its row is mended", key=key)
-                await pending.forget(connection, [key])
+                await pending.settled(connection, note)
         except (StorageError, NotFound) as error:
             log.warning("upload not looked at", key=key, error=str(error))
             return 0

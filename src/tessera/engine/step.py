@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from types import NoneType
+from typing import TypeVar
 
 import structlog
 
@@ -32,11 +35,16 @@ from tessera.providers.base import Accepted, Done, Finder, Job, Running
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 GLANCE = timedelta(seconds=30)
 """How often a worker that only waits looks whether the task is still its own."""
 
 RESENDS = 3
 """Submissions of one attempt whose outcome stayed ambiguous, where sending again is safe."""
+
+BUGS = 5
+"""Questions in a row that a provider's own code may stumble over, before its answer is given up."""
 
 LINGER = timedelta(seconds=1)
 """So long at the least a question waits until the progress that the last one brought is written."""
@@ -57,6 +65,10 @@ class HandBack(Exception):
     def __init__(self, delay: timedelta = timedelta(0)) -> None:
         super().__init__("handed back")
         self.delay = delay
+
+
+class _NonsenseError(Unavailable):
+    """The provider's own code stumbled over a question, or over its answer."""
 
 
 class Verdict(Exception):
@@ -230,7 +242,8 @@ class Steps:
         if self._clock() - attempt.created_at > FRESH and not await tasks.held(self._database, task):
             raise LostClaim
         with trace.span("submit", "client", provider=hop.name, model=hop.model), self._sending(hop):
-            return await hop.provider.submit(job)
+            # Whatever broke, it broke after the job may have been accepted.
+            return await _ask(hop, "submit", partial(hop.provider.submit, job), (Accepted, Done), Ambiguous)
 
     @contextmanager
     def _sending(self, hop: Hop) -> Iterator[None]:
@@ -247,7 +260,7 @@ class Steps:
         Raises Ambiguous when nobody can tell.
         """
         if isinstance(hop.provider, Finder):
-            return await hop.provider.find(job)
+            return await _ask(hop, "find", partial(hop.provider.find, job), (str, NoneType), Ambiguous)
         if hop.provider.manifest.idempotent or self._patience.resend_ambiguous:
             return None
         raise Ambiguous("the provider cannot be asked whether it accepted this job")
@@ -279,7 +292,7 @@ class Steps:
 
     async def _poll(self, task: Task, hop: Hop, job: Job, reached: Reached) -> Done:
         """Ask in the provider's own rhythm; no answer is no verdict, it only slows the asking down."""
-        misses, written, seen = 0, task.progress, self._clock()
+        misses, bugs, written, seen = 0, 0, task.progress, self._clock()
         while True:
             if self._clock() - seen > GLANCE:
                 # Canceled, or taken over: without progress to write nothing else would tell.
@@ -287,10 +300,10 @@ class Steps:
                 if not await tasks.held(self._database, task):
                     raise LostClaim
             try:
-                state = await hop.provider.poll(job)
-                misses = 0
+                state = await _ask(hop, "poll", partial(hop.provider.poll, job), (Running, Done), _NonsenseError)
+                misses = bugs = 0
             except Unavailable as error:
-                misses += 1
+                misses, bugs = misses + 1, _bugs(bugs, error)
                 log.warning("poll unanswered", provider=hop.name, misses=misses, error=str(error))
                 await self._pause_late(task, grow(timedelta(seconds=2), 2, misses - 1, timedelta(minutes=1)))
                 continue
@@ -344,6 +357,35 @@ class Steps:
         """Wait, unless the process drains: then the job goes back (HandBack)."""
         if await self._wait(self.draining, max(0.0, delay.total_seconds())):
             raise HandBack
+
+
+async def _ask(
+    hop: Hop, verb: str, call: Callable[[], Awaitable[T]], kinds: tuple[type, ...], bug: type[ProviderError]
+) -> T:
+    """The border to a provider's code: its four errors pass, and whatever else it raises or answers becomes ``bug``.
+
+    A plug-in that is broken must not bring the same job back for ever.
+    """
+    try:
+        found = await call()
+    except ProviderError:
+        raise
+    except Exception as error:
+        log.exception("provider broke", provider=hop.name, verb=verb)
+        raise bug(f"the provider's code broke ({type(error).__name__})") from error
+    if not isinstance(found, kinds) or not isinstance(getattr(found, "upstream_id", ""), str):
+        log.error("provider broke", provider=hop.name, verb=verb, answer=repr(found)[:200])
+        raise bug(f"the provider's code answered with a {type(found).__name__} that is none")
+    return found
+
+
+def _bugs(before: int, error: Unavailable) -> int:
+    """How often in a row the provider's code has stumbled by now. Raises Failed when that was often enough."""
+    if not isinstance(error, _NonsenseError):
+        return 0
+    if before + 1 >= BUGS:
+        raise Failed("The provider's answer could not be understood", detail={"error": str(error)}) from error
+    return before + 1
 
 
 def _unsendable() -> Verdict:

@@ -19,7 +19,7 @@ from tessera.domain.account import NOT_ALLOWED, ApiKey
 from tessera.domain.admission import RateLimit, admit_rate, admit_spend, admit_usage
 from tessera.domain.chat import Rates, Usage
 from tessera.domain.credit import credits
-from tessera.domain.errors import Unauthorized
+from tessera.domain.errors import InsufficientCredits, Unauthorized
 from tessera.domain.price import PriceList
 from tessera.domain.task import ChatRequest, Draft, Failure, Piece, Reason, State, Task
 from tessera.kit.clock import Clock
@@ -62,8 +62,22 @@ class Talks:
         self._ids = ids
         self._meter = meter
 
+    async def admit(self, key: ApiKey) -> None:
+        """Count a call in the rate window, before its body is read: to read one is work, whatever stands in it.
+
+        Raises a Refusal where there is no room, or nothing to pay with; that counts nothing and is cheap.
+        """
+        if self._limit is None:
+            self._solvent(await ledger.balance(self._database, key.account_id, key.mode))
+            return
+        async with self._database.transaction() as connection:
+            purse = await self._purse(connection, key)
+            wallet = admit_rate(purse.wallet, self._limit, self._clock())
+            self._solvent(wallet.balance)
+            await chats.hit(connection, key, wallet.hits)
+
     async def open(self, key: ApiKey, model: str, request: ChatRequest) -> Task:
-        """Hold the most that a call can cost. Raises a Refusal, and nothing was touched then."""
+        """Hold the most that a call can cost, which was admitted before. Raises a Refusal; no money was touched then."""
         draft = Draft(
             family=FAMILY,
             operation=OPERATION,
@@ -117,13 +131,22 @@ class Talks:
             count += sum([await self.fail(task, LOST) for task in found])
         return count
 
-    async def _hold(self, connection: Connection, key: ApiKey, draft: Draft, price: int) -> Task:
+    def _solvent(self, balance: int) -> None:
+        # Where an operator has set prices, some may be nothing.
+        if balance <= 0 and not self._prices.models:
+            raise InsufficientCredits("Credits insufficient")
+
+    async def _purse(self, connection: Connection, key: ApiKey) -> ledger.Purse:
         purse = (await ledger.lock(connection, [key.id])).get(key.id)
         if purse is None or purse.key.revoked_at is not None:
             raise Unauthorized(f"{NOT_ALLOWED}: this API key was revoked")
+        return purse
+
+    async def _hold(self, connection: Connection, key: ApiKey, draft: Draft, price: int) -> Task:
+        purse = await self._purse(connection, key)
         # Only now: whoever held these rows before may have read a later moment.
         now = self._clock()
-        wallet = admit_spend(admit_rate(purse.wallet, self._limit, now), price)
+        wallet = admit_spend(purse.wallet, price)
         usage = admit_usage(purse.key, purse.usage, price, now)
         await ledger.spend(connection, {(key.account_id, key.mode): wallet}, {key.id: usage})
         return self._task(key, draft, price, now)

@@ -6,7 +6,9 @@ that looks. It looks when it dequeues, which is why it does so every other secon
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -16,10 +18,12 @@ from pgqueuer import PgQueuer
 from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Job, Schedule
 
+from tessera.db import webhooks
 from tessera.db.connection import Database
 from tessera.engine import faults, lease
 from tessera.engine.run import Run
 from tessera.engine.step import HandBack, LostClaim
+from tessera.kit.backoff import grow
 from tessera.kit.meter import SILENT, Meter
 from tessera.kit.trace import HEADERS, OFF, Carrier, Tracer
 
@@ -35,8 +39,14 @@ Sweep = Callable[[], Awaitable[object]]
 
 AGAIN = timedelta(seconds=5)
 SOON = timedelta(seconds=1)
-ERRANDS = 1000
-"""Callbacks and cancels held at the most."""
+CROWDED = timedelta(seconds=30)
+"""How long a callback or a cancel is put off at the most while too many others hang."""
+
+CALLBACKS, TEST_CALLBACKS, CANCELS = 1000, 250, 1000
+"""Callbacks of live tasks, those of test tasks, and cancels held at the most: none waits for a slot of another."""
+
+PART = 4
+"""One account holds at the most this part of the slots for callbacks: its receivers may hang, and others' do not."""
 
 SWEEP = "*/10 * * * *"
 """Retention runs every ten minutes, on one worker of all."""
@@ -144,6 +154,27 @@ class Lane:
             return
 
 
+class Slots:
+    """So many errands of a kind are under way at the most, and ``each`` of one account."""
+
+    def __init__(self, most: int, each: int) -> None:
+        self._most = most
+        self._each = max(1, each)
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, account_id: str) -> Iterator[bool]:
+        """A slot for the account while the block runs. Answers whether there was one left."""
+        room = self._held.total() < self._most and self._held[account_id] < self._each
+        self._held[account_id] += room
+        try:
+            yield room
+        finally:
+            self._held[account_id] -= room
+            if not self._held[account_id]:
+                del self._held[account_id]
+
+
 class Worker:
     def __init__(
         self,
@@ -165,13 +196,19 @@ class Worker:
         self._pace = pace
         self._meter = meter
         self._tracer = tracer
+        self._slots = {
+            "callback": Slots(CALLBACKS, CALLBACKS // PART),
+            "callback-test": Slots(TEST_CALLBACKS, TEST_CALLBACKS // PART),
+            "cancel": Slots(CANCELS, CANCELS),
+        }
         self._held: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._lanes = (
             Lane(database, run.draining, self._tasks, pace, pace.concurrency),
             # Test tasks have slots of their own: a flood of them, or some that hang, delays nobody's live ones.
             Lane(database, run.draining, self._tests, pace, pace.test_concurrency),
-            # Callbacks and cancels are short, and never wait behind tasks that are long.
-            Lane(database, run.draining, self._errands, pace, ERRANDS),
+            # Callbacks and cancels are short, and never wait behind tasks that are long. Each kind has slots enough
+            # here: a lane of its own would cost each a connection to listen with.
+            Lane(database, run.draining, self._errands, pace, CALLBACKS + TEST_CALLBACKS + CANCELS),
         )
         self._main: asyncio.Task[None] | None = None
 
@@ -226,6 +263,7 @@ class Worker:
 
     def _errands(self, queue: PgQueuer) -> None:
         queue.entrypoint("callback", accepts_context=False)(self._callback)
+        queue.entrypoint("callback-test", accepts_context=False)(self._callback)
         queue.entrypoint("cancel", accepts_context=False)(self._cancel)
         queue.schedule("retention", SWEEP)(self._retention)
 
@@ -233,10 +271,10 @@ class Worker:
         await self._traced("run", job, self._run.hold)
 
     async def _callback(self, job: Job) -> None:
-        await self._traced("callback", job, partial(self._repeat, self._deliver))
+        await self._traced("callback", job, partial(self._tell, job))
 
     async def _cancel(self, job: Job) -> None:
-        await self._traced("cancel", job, partial(self._repeat, self._pass_on))
+        await self._traced("cancel", job, partial(self._errand, job, "", self._pass_on))
 
     async def _traced(self, name: str, job: Job, work: Work) -> None:
         """Do the work of one job as a part of the trace that it was put in the queue with."""
@@ -249,8 +287,17 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - the next round does again what this one could not
             log.error("retention failed", error=str(error))
 
-    async def _repeat(self, step: Step, subject: str) -> None:
-        again = await step(subject)
+    async def _tell(self, job: Job, delivery_id: str) -> None:
+        delivery = await webhooks.get(self._database, delivery_id)
+        if delivery is not None:
+            await self._errand(job, delivery.account_id, self._deliver, delivery_id)
+
+    async def _errand(self, job: Job, account_id: str, step: Step, subject: str) -> None:
+        """One step, and another one when it says so. Where no slot is left it is put off, for ever longer."""
+        with self._slots[str(job.entrypoint)].one(account_id) as room:
+            if not room:
+                raise RetryRequested(delay=grow(SOON, 2, job.attempts, CROWDED), reason="no slot")
+            again = await step(subject)
         if again is not None:
             raise RetryRequested(delay=again)
 

@@ -4,6 +4,9 @@ The earlier program is taken from the repository's history: the newest release t
 migration. Its API and worker run on a database that it made itself. While tasks are submitted without a pause, this
 program upgrades the schema; then its API accepts beside the old worker; then old processes are started anew on the
 new schema; then this program's worker takes over. Every accepted task has to end well, and every balance to add up.
+
+Live tasks go to a simulator of OpenAI's, test tasks to the sandbox. Only jobs of a kind that the old program does not
+know may wait for a new worker.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,17 +32,25 @@ from tessera.db import ledger
 from tessera.db.connection import Database
 from tessera.db.embedded import Embedded
 from tessera.db.migrate import MIGRATIONS, head, migrate, names, standing
+from tessera.domain.credit import milli
+from tessera.domain.task import Mode
+from tessera.engine.accounts import Accounts
+from tessera.kit.clock import system
+from tessera.testing.simulators.openai_images import Simulator
+from tessera.webhooks.sign import new_secret
 from tessera.wiring import QUEUE
 
-KEY = "tsk_test_" + "upgrade0check0of0two0programs"
+TEST_KEY, LIVE_KEY = "tsk_test_" + "upgrade0check0of0two0programs", "tsk_live_" + "upgrade0check0of0two0programs"
 ACCEPT, LOOK = "/api/v1/gpt4o-image/generate", "/api/v1/gpt4o-image/record-info"
 HERE = Path(tessera.__file__).parents[1]
 RUNNING, SUCCEEDED = 0, 1
 START, END = 40.0, 60.0
 """Seconds until a process is ready, and until the tasks of a stage have ended; a busy machine takes its time."""
 
-HANDOVER = 20.0
-"""Seconds that the old worker is given for tasks of the new API."""
+HANDOVER = 5.0
+"""Seconds that the old worker is given for test tasks of the new API, where their kind is new to it."""
+
+KINDS = "from typing import get_args; from tessera.engine.queue import Kind; print(*get_args(Kind))"
 
 LANES, BATCH = 3, 8
 """Requests under way during the upgrade, and tasks of each later stage. Pictures are drawn, which takes its time."""
@@ -58,11 +70,14 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Where both programs live: one database, one data folder, and the URL that links are built on."""
+    """Where both programs live: one database, one data folder, the URL that links are built on, and the provider of
+    live tasks: its URL and its key.
+    """
 
     folder: Path
     database_url: str
     public_url: str
+    provider: tuple[str, str]
 
     def environ(self, program: Program) -> dict[str, str]:
         return {
@@ -71,10 +86,13 @@ class Site:
             "TESSERA_DATABASE_URL": self.database_url,
             "TESSERA_DATA_DIR": str(self.folder / "data"),
             "TESSERA_PUBLIC_URL": self.public_url,
-            "TESSERA_BOOTSTRAP_TEST_KEY": KEY,
+            "TESSERA_BOOTSTRAP_TEST_KEY": TEST_KEY,
+            "TESSERA_BOOTSTRAP_LIVE_KEY": LIVE_KEY,
             "TESSERA_BOOTSTRAP_TEST_CREDITS": "1000000",
             "TESSERA_RATE_LIMIT": "0",
             "TESSERA_SANDBOX_SECONDS": "0.2",
+            "OPENAI_BASE_URL": self.provider[0],
+            "OPENAI_API_KEY": self.provider[1],
         }
 
 
@@ -83,6 +101,7 @@ class Customer:
     """Submits tasks, and remembers each with the seconds that its acceptance took."""
 
     http: aiohttp.ClientSession
+    key: str
     took: dict[str, float] = field(default_factory=dict)
 
     async def submit(self, api: str) -> str:
@@ -122,7 +141,7 @@ class Customer:
         return record["successFlag"] == SUCCEEDED
 
     async def _ask(self, method: str, url: str, **more: object) -> dict[str, object]:
-        headers = {"Authorization": f"Bearer {KEY}"}
+        headers = {"Authorization": f"Bearer {self.key}"}
         async with self.http.request(method, url, headers=headers, **more) as response:  # type: ignore[arg-type]
             answer = await response.json(content_type=None)
         if answer.get("code") != 200:
@@ -181,24 +200,58 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 async def check(site: Site, old: Program, new: Program, say: Callable[[str], None]) -> None:
     """Upgrade from one program to the other while tasks come in. Raises Broken."""
     async with aiohttp.ClientSession() as http:
-        customer = Customer(http)
+        test, live = Customer(http, TEST_KEY), Customer(http, LIVE_KEY)
         async with running(site, old, "api") as before, running(site, old, "worker"):
-            await _upgrade_under_load(site, customer, before, say)
+            await _upgrade_under_load(site, test, before, say)
+            await _give_credits(site)
             async with running(site, new, "api") as after:
-                # A job of a kind that the old worker does not know may wait for a new one; it must not be lost or fail.
-                left = await customer.wait(after, await _batch(customer, after), HANDOVER)
-                say(f"the new API accepts, the old worker ran {BATCH - len(left)} of {BATCH}")
+                await _beside_the_old_worker(old, new, test, live, after, say)
         async with running(site, old, "api") as again, running(site, new, "api") as after:
             async with running(site, old, "worker"):
                 say("the old API and the old worker started anew on the new schema")
-                if await customer.wait(after, await _batch(customer, again)):
-                    raise Broken("the old worker does not end tasks of the old API any more")
+                for customer in (test, live):
+                    if await customer.wait(after, await _batch(customer, again)):
+                        raise Broken("the old worker does not end tasks of the old API any more")
             async with running(site, new, "worker"):
                 say("the old API accepts, the new worker runs")
-                await _batch(customer, again)
-                await customer.all_ended(after)
+                for customer in (test, live):
+                    await _batch(customer, again)
+                    await customer.all_ended(after)
     await _audit(site)
-    say(f"all {len(customer.took)} tasks ended well, and every balance is the sum of its entries")
+    say(f"all {len(test.took) + len(live.took)} tasks ended well, and every balance is the sum of its entries")
+
+
+async def _beside_the_old_worker(
+    old: Program, new: Program, test: Customer, live: Customer, api: str, say: Callable[[str], None]
+) -> None:
+    """The new API accepts, and only the old worker runs. Raises Broken."""
+    if left := await live.wait(api, await _batch(live, api)):
+        raise Broken(f"the old worker did not end {len(left)} of {BATCH} live tasks of the new API")
+    say(f"the new API accepts, the old worker ended all {BATCH} live tasks")
+    strange = sorted(set(_kinds(new)) - set(_kinds(old)))
+    patience = HANDOVER if "task-test" in strange else END
+    left = await test.wait(api, await _batch(test, api), patience)
+    if left and "task-test" not in strange:
+        raise Broken(f"the old worker did not end {len(left)} of {BATCH} test tasks of the new API")
+    say(f"and {BATCH - len(left)} of {BATCH} test tasks")
+    if strange:
+        say(f"jobs of a new kind wait for a new worker: {', '.join(strange)}")
+
+
+def _kinds(program: Program) -> list[str]:
+    """The kinds of jobs that a program knows."""
+    return _said(program, KINDS).split()
+
+
+def _said(program: Program, code: str) -> str:
+    """What a line of Python prints in a program."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(program.source)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
 
 
 async def _upgrade_under_load(site: Site, customer: Customer, api: str, say: Callable[[str], None]) -> None:
@@ -225,12 +278,25 @@ async def _batch(customer: Customer, api: str) -> list[str]:
     return await asyncio.gather(*(customer.submit(api) for _ in range(BATCH)))
 
 
+async def _give_credits(site: Site) -> None:
+    """Live tasks are paid for."""
+    async with _database(site) as database:
+        accounts = Accounts(database, clock=system, new_secret=new_secret)
+        await accounts.grant((await accounts.all())[0], Mode.LIVE, milli(1_000_000))
+
+
 async def _audit(site: Site) -> None:
+    async with _database(site) as database:
+        if wrong := await ledger.anomalies(database):
+            raise Broken(f"balances are wrong: {wrong}")
+
+
+@asynccontextmanager
+async def _database(site: Site) -> AsyncIterator[Database]:
     database = Database(site.database_url, size=2)
     await database.open()
     try:
-        if wrong := await ledger.anomalies(database):
-            raise Broken(f"balances are wrong: {wrong}")
+        yield database
     finally:
         await database.close()
 
@@ -253,19 +319,25 @@ def exported(root: Path, ref: str) -> Iterator[Program]:
     """The source of a commit in a folder of its own. Raises Broken where it is not what would run."""
     with tempfile.TemporaryDirectory(prefix="tessera-earlier-") as name:
         packed = Path(name) / "src.tar"
-        _git(root, "archive", f"--output={packed}", ref, "src")
+        _git(root, "archive", f"--output={packed}", ref, "src", "pyproject.toml")
         shutil.unpack_archive(packed, name)
+        _declare(Path(name))
         program = Program("old", Path(name) / "src")
-        said = subprocess.run(
-            [sys.executable, "-c", "import tessera; print(tessera.__file__)"],
-            env={"PYTHONPATH": str(program.source)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        if not Path(said.stdout.strip()).is_relative_to(program.source):
-            raise Broken(f"the old program would be imported from {said.stdout.strip()}")
+        said = _said(program, "import tessera; print(tessera.__file__)")
+        if not Path(said).is_relative_to(program.source):
+            raise Broken(f"the old program would be imported from {said}")
         yield program
+
+
+def _declare(folder: Path) -> None:
+    """Say what the earlier program brings: what is installed tells of this one's plug-ins, which it may not have."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    info = folder / "src" / f"{project['name']}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = {"console_scripts": project.get("scripts", {}), **project.get("entry-points", {})}
+    lines = [line for group, names in groups.items() for line in (f"[{group}]", *map(" = ".join, names.items()))]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -273,6 +345,12 @@ def _git(root: Path, *arguments: str) -> str:
     if found.returncode:
         raise Broken(f"git {arguments[0]}: {found.stderr.strip()}")
     return found.stdout
+
+
+async def _check(folder: Path, database_url: str, url: str, old: Program, say: Callable[[str], None]) -> None:
+    async with Simulator() as provider:
+        site = Site(folder=folder, database_url=database_url, public_url=url, provider=(provider.url, provider.key))
+        await check(site, old, Program("new", HERE), say)
 
 
 def main() -> None:
@@ -290,8 +368,7 @@ def main() -> None:
         with exported(HERE.parent, ref) as old:
             say(f"from {ref} to the program in {HERE}")
             url = f"http://127.0.0.1:{_free_port()}"
-            site = Site(folder=folder, database_url=embedded.start(), public_url=url)
-            asyncio.run(check(site, old, Program("new", HERE), say))
+            asyncio.run(_check(folder, embedded.start(), url, old, say))
     except Broken as error:
         print(f"BROKEN: {error}\nlogs and data: {folder}", file=sys.stderr)
         sys.exit(1)

@@ -23,8 +23,8 @@ log = structlog.get_logger(__name__)
 
 GONE = 410
 ENDS = frozenset(state.value for state in TERMINAL)
-IN_TURN = timedelta(milliseconds=200)
-"""How soon to look again whether what happened to the task before was tried to be told."""
+IN_TURN, AT_LAST = timedelta(milliseconds=200), timedelta(seconds=2)
+"""How soon, and how late at the most, to look again whether what happened to the task before was tried to be told."""
 
 
 def at(task: Task, event: str) -> Task:
@@ -67,7 +67,7 @@ class Deliver:
         if delivery is None or delivery.state is not DeliveryState.PENDING:
             return None
         if await webhooks.behind(self._database, delivery):
-            return IN_TURN
+            return self._in_turn(delivery)
         number = len(await webhooks.attempts(self._database, delivery_id)) + 1
         await faults.reach("callback.sending")
         attempt = await self._attempt(delivery, number)
@@ -87,6 +87,10 @@ class Deliver:
             state=state.value,
         )
         return wait
+
+    def _in_turn(self, delivery: Delivery) -> timedelta:
+        """The longer it has waited, the longer it may wait: the first try before it may hang until its time is over."""
+        return min(max(IN_TURN, self._clock() - delivery.created_at), AT_LAST)
 
     async def _attempt(self, delivery: Delivery, number: int) -> DeliveryAttempt:
         began = self._clock()
