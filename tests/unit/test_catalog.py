@@ -331,3 +331,31 @@ def test_an_input_that_is_nested_too_deeply_is_refused_and_an_unknown_field_is_n
     with pytest.raises(Mismatch):
         catalog.check(model("z-image"), {"prompt": deep, "aspect_ratio": "1:1"})
     assert "other" not in catalog.check(model("z-image"), {"prompt": "x", "aspect_ratio": "1:1", "other": deep})
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("8", 8),
+        (" 8 ", 8),
+        ("+8", 8),
+        ("-1", -1),
+        ("007.50", 7.5),
+        ("5.", 5),
+        ("-0.5", -0.5),
+        ("00000000000000000001", 1),
+        ("0" * 9000 + "8", 8),
+        ("9" * 400, int("9" * 400)),
+        ("9" * 9000, int("9" * 400)),
+        ("-" + "9" * 400 + ".5", -int("9" * 400)),
+        ("0.1" + "0" * 9000, 0.1),
+        ("1e5", None),
+        ("inf", None),
+        ("nan", None),
+        ("1_0", None),
+        ("", None),
+        (".", None),
+    ],
+)
+def test_a_number_that_comes_as_text_is_read_as_long_as_it_is(text: str, number: float | None) -> None:
+    assert catalog.numeral(text) == number

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 
-from tessera.contract.decode import Malformed, Mismatch, decode
+from tessera.contract.decode import Malformed, Mismatch, check, decode
 
 
 class Picture(msgspec.Struct):
@@ -84,3 +84,24 @@ def test_what_is_no_json_object_is_said_to_be_none(body: bytes, complaint: str) 
 def test_a_sound_body_is_read() -> None:
     order = decode(Order, b'{"modelName":"b-2","unknown":[{}],"tags":[],"count":2.0,"modelName":"a-1"}')
     assert order == Order(model_name="a-1", tags=[], count=2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"x":1e400}', "The request body cannot be read: number out of range"),
+        ('{"x":[{"y":-1e999}]}', "The request body cannot be read: number out of range"),
+        (f'{{"x":{"1" * 5000}}}', "The request body cannot be read: integer value out of range"),
+        (r'{"x":"\ud800"}', "The request body cannot be read: input data was truncated"),
+        ("[" * 100_000 + "]" * 100_000, "The request body is nested too deeply"),
+    ],
+)
+def test_what_nobody_could_read_again_is_found_in_unknown_fields_too(text: str, complaint: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        check(text)
+    assert str(caught.value) == complaint
+
+
+@pytest.mark.parametrize("text", ['{"x":1e308}', '{"x":-0.0}', f'{{"x":{"1" * 400}}}', r'{"x":"\ud83d\ude00"}'])
+def test_what_can_be_read_again_is_left_alone(text: str) -> None:
+    check(text)

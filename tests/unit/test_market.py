@@ -1,14 +1,15 @@
 """What the Market understands of a request, and how it tells of a task."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.market_samples import CHATTING, EARLIER, GENERATING, HOST, NOON, PaperDesk, asset, minimal, task
+from tests.unit.market_samples import CHATTING, EARLIER, GENERATING, HOST, NOON, PaperDesk, asset, minimal, task, value
 
 from tessera.contract import catalog
 from tessera.contract.catalog import Model
@@ -871,3 +872,158 @@ async def test_an_unknown_voice_or_character_is_refused(field: str, earlier: Tas
 def test_the_time_that_a_task_took_is_told_in_whole_seconds() -> None:
     odd = replace(DRAWN, completed_at=NOON + timedelta(milliseconds=1499))
     assert recorded(odd)["costTime"] == 1
+
+
+# ---- addresses that are no addresses, numbers that are no numbers ----
+
+
+@pytest.mark.parametrize("address", ["http://[", "http://\u2100.com", "http://a]b/c.mp4"])
+async def test_what_is_no_address_is_left_for_the_guard_to_refuse(address: str) -> None:
+    draft = await understood("bytedance/seedance-2", {"prompt": "A boat", "reference_image_urls": [address]})
+    assert draft.urls == {"input.reference_image_urls[0]": address}
+
+
+LONG = "9" * 400
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "field"),
+    [
+        ("grok-imagine/text-to-video", {"duration": "00000000000000000001"}, "input.duration"),
+        ("grok-imagine/text-to-video", {"duration": "\u0665"}, "input.duration"),
+        ("grok-imagine/text-to-video", {"duration": LONG}, "input.duration"),
+        ("grok-imagine/text-to-video", {"duration": "0" * 9000 + "5"}, "input.duration"),
+        ("grok-imagine/text-to-video", {"duration": "1" * 9000}, "input.duration"),
+        ("bytedance/seedance-1.5-pro", {"duration": "3"}, "input.duration"),
+        ("bytedance/seedance-1.5-pro", {"duration": LONG}, "input.duration"),
+        ("kling-3.0-omni/transformation", {"duration": LONG}, "input.duration"),
+        ("kling-3.0-omni/transformation", {"duration": 3601}, "input.duration"),
+    ],
+)
+async def test_a_length_keeps_to_its_bounds_however_it_is_written(
+    model: str, given: dict[str, Any], field: str
+) -> None:
+    least = minimal(catalog.models()[model])
+    with pytest.raises(Invalid) as refused:
+        await understood(model, {**least, **given})
+    assert refused.value.field == field
+
+
+async def test_zeros_before_a_length_are_nothing() -> None:
+    draft = await understood("grok-imagine/text-to-video", {"prompt": "x", "duration": "000000000000000000000010"})
+    assert draft.units["second"] == 10
+
+
+# ---- every address is known ----
+
+LIKE_AN_ADDRESS = re.compile(r"(url|urls|image|image_input|frame|video|voice)$", re.IGNORECASE)
+NO_ADDRESSES = {
+    "voice": "the name of a voice",
+    "dialogue[].voice": "the name of a voice",
+}
+USED = {
+    *market_requests.PICTURES,
+    *market_requests.REFERENCES,
+    *market_requests.FIRST,
+    *market_requests.LAST,
+    *market_requests.MASK,
+    *market_requests.FILM,
+    *market_requests.AUDIO,
+}
+
+
+def texts(schema: Mapping[str, Any], path: str) -> Iterator[str]:
+    """The fields in it that can be an address: texts that are one by their format, their pattern or their name."""
+    for each in (schema, *schema.get("anyOf", ())):
+        if "items" in each:
+            yield from texts(each["items"], f"{path}[]")
+        for name, inner in each.get("properties", {}).items():
+            yield from texts(inner, f"{path}.{name}")
+        plain = path.removesuffix("[]")
+        told = each.get("format") == "uri" or "://" in each.get("pattern", "")
+        if "string" in each.get("type", ()) and "enum" not in each and (told or LIKE_AN_ADDRESS.search(plain)):
+            yield plain
+
+
+def test_every_address_of_the_catalog_is_used_or_known_not_to_be() -> None:
+    found = {path for model in GENERATING for name, schema in model.fields.items() for path in texts(schema, name)}
+    assert found - set(NO_ADDRESSES) == USED | set(market_requests.UNUSED)
+    assert set(NO_ADDRESSES) < found
+    assert not USED & set(market_requests.UNUSED)
+
+
+@pytest.mark.parametrize("name", market_requests.UNUSED)
+async def test_an_address_that_is_not_used_is_guarded_like_the_others(name: str) -> None:
+    outer, _, inner = name.partition("[].")
+    model = next(model for model in GENERATING if outer in model.fields)
+    schema = model.fields[outer]
+    inside = "http://127.0.0.1/x.mp3"
+    wanted = schema["items"]["properties"] if inner else {outer: schema}
+    leaf = [inside] * wanted[inner or outer].get("minItems", 1) if "items" in wanted[inner or outer] else inside
+    entry = {each: value(each, wanted[each]) for each in schema["items"].get("required", ())} if inner else {}
+    given = {outer: [{**entry, inner: leaf}] if inner else leaf}
+    draft = await understood(model.id, {**minimal(model), **given})
+    assert inside in draft.urls.values()
+    assert inside not in {source.url for source in draft.request.sources()}
+
+
+# ---- patience, and whose film it is ----
+
+
+class Waiting(PaperDesk):
+    """A desk at which every task but the last takes all the time there is, and is ready then; that one is not."""
+
+    async def done(self, task_id: str, within: timedelta) -> Task:
+        self.now += within
+        found = self.tasks[task_id]
+        return found if found is list(self.tasks.values())[-1] else replace(found, state=State.SUCCEEDED)
+
+
+async def test_the_voices_of_a_request_are_waited_for_together() -> None:
+    voices = [replace(SPOKEN, id=f"{number:032}", state=State.RUNNING) for number in range(3)]
+    desk = Waiting(*voices)
+    given = {"prompt": "A boat", "duration": "4", "audio_ids": [each.id for each in voices]}
+    with pytest.raises(Invalid, match="it is not ready"):
+        await family.parse(body("gemini-omni-video", given), desk)
+    assert desk.now == NOON + timedelta(seconds=60)
+
+
+EXTENDED = task(
+    operation="video.extend",
+    request=VideoRequest(prompt="x", seconds=8),
+    outputs=(asset("piece.mp4", "video/mp4"), asset("whole.mp4", "video/mp4")),
+)
+
+
+@pytest.mark.parametrize(
+    ("family_name", "index", "name"),
+    [
+        ("market", {}, "whole"),
+        ("market", {"index": 0}, "whole"),
+        ("veo", {}, "whole"),
+        ("veo", {"index": 0}, "piece"),
+        ("veo", {"index": 1}, "whole"),
+    ],
+)
+async def test_the_films_of_an_extension_are_counted_as_its_family_shows_them(
+    family_name: str, index: dict[str, int], name: str
+) -> None:
+    given = {"taskId": EARLIER, **index}
+    draft = await understood("veo/get-1080p-video", given, replace(EXTENDED, family=family_name))
+    assert isinstance(draft.request, VideoRequest)
+    assert draft.request.video == f"https://files.test/out/{name}.mp4"
+
+
+async def test_an_extension_of_the_market_has_one_film() -> None:
+    with pytest.raises(Invalid, match="the task has no result 1"):
+        await understood("veo/get-1080p-video", {"taskId": EARLIER, "index": 1}, EXTENDED)
+
+
+async def test_a_file_that_says_it_is_next_to_nothing_is_paid_as_a_second() -> None:
+    tiny = replace(FILM, seconds=0.0001)
+    link = f"https://files.test/{tiny.key}"
+    model = catalog.models()["topaz/video-upscale"]
+    draft = await understood(model.id, {"video_url": link}, task(outputs=(tiny,)))
+    one = await understood(model.id, {"video_url": link}, task(outputs=(replace(tiny, seconds=1.0),)))
+    assert draft.price == one.price
+    assert draft.price

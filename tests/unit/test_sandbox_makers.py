@@ -119,6 +119,8 @@ async def test_two_songs_come_in_two_stages_each_with_its_cover_and_words(studio
         assert piece.facts["title"]
         assert "[Verse" in piece.facts["lyrics"]
         assert piece.facts["words"]
+        assert len(piece.facts["waveform"]) == 100
+        assert 0 < max(piece.facts["waveform"]) <= 1
     assert path(song, 0).read_bytes() != path(song, 2).read_bytes()
 
 

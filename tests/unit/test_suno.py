@@ -14,6 +14,7 @@ from tessera.dialects.suno import family, recovery, songs, source, stages, terms
 from tessera.domain.asset import Asset, Origin
 from tessera.domain.errors import IdempotencyConflict, Invalid, NotFound
 from tessera.domain.task import Draft, Failure, Mode, MusicRequest, Piece, Reason, State, Task, VideoRequest
+from tessera.kit.address import Policy, Refused, vet
 from tessera.kit.ids import part
 from tessera.testing.ticker import NOON
 
@@ -127,6 +128,9 @@ class Room:
         self.accepted.append((draft, once))
         return "new"
 
+    async def credits(self) -> float:
+        return 999.6
+
     async def done(self, task_id: str, within: timedelta) -> Task:
         assert timedelta(0) < within <= timedelta(minutes=1)
         return self.ends or self.tasks[task_id]
@@ -206,7 +210,9 @@ UNDERSTOOD: list[tuple[Parse, dict[str, Any], dict[str, Any]]] = [
         "count": 2, "audio": (OWN,), "lyrics": FACTS["lyrics"], "style": "dream pop", "title": "Harbour Lights",
         "facts": FACTS,
     }),
-    (songs.extend, {**BASE, "defaultParamFlag": False, "audioId": "nobody's"}, {"count": 2, "audio": ("nobody's",)}),
+    (songs.extend, {**BASE, "defaultParamFlag": False, "audioId": "nobody's"}, {
+        "count": 2, "audio": (songs.NOWHERE,)
+    }),
     (songs.upload_extend, UP_ON, {"count": 2, "audio": (SONG,), "start": 60, "style": "pop", "title": "T"}),
     (songs.upload_extend, {**BASE, "defaultParamFlag": True, "uploadUrl": SONG, "continueAt": 60}, {
         "count": 2, "audio": (SONG,), "start": 60
@@ -360,6 +366,9 @@ REFUSED: list[tuple[Parse, dict[str, Any], str | None, str]] = [
     (songs.extend, {**GO_ON, "prompt": "x", "continueAt": 0}, "continueAt", "continueAt: has to be above 0"),
     (songs.extend, {**GO_ON, "prompt": "x", "continueAt": 171.84}, "continueAt", "has to be below 171.84, the length"),
     (songs.extend, {**GO_ON, "prompt": "x", "model": "V4"}, "model", "has to be V5, which the track was made with"),
+    (songs.extend, {**GO_ON, "prompt": "x", "continueAt": -1}, "continueAt", "continueAt: has to be above 0"),
+    (songs.extend, {**GO_ON, "audioId": "x", "continueAt": 1e308}, "continueAt", "has to be 86400 at the most"),
+    (songs.upload_extend, {**UP_ON, "continueAt": 1e308}, "continueAt", "continueAt: has to be 86400 at the most"),
     (songs.upload_extend, {**UP_ON, "continueAt": None}, "continueAt", "continueAt: is required"),
     (songs.upload_extend, {**UP_ON, "title": "x" * 101}, "title", "title: at most 100 characters, got 101"),
     (songs.add_instrumental, {**BACKING, "tags": ""}, "tags", "tags: is required"),
@@ -374,6 +383,7 @@ REFUSED: list[tuple[Parse, dict[str, Any], str | None, str]] = [
     (songs.replace_section, {**OWN_SECTION, "fullLyrics": None}, "fullLyrics", "fullLyrics: is required"),
     (songs.replace_section, {**UP_SECTION, "infillEndS": 30.5}, "infillEndS", "has to be above infillStartS"),
     (songs.replace_section, {**UP_SECTION, "infillEndS": 40}, "infillEndS", "of 10 seconds at the least"),
+    (songs.replace_section, {**UP_SECTION, "infillEndS": 1e308}, "infillEndS", "has to be 86400 at the most"),
     (songs.replace_section, {**UP_SECTION, "infillStartS": -1}, "infillStartS", "must not be negative"),
     (songs.replace_section, {**OWN_SECTION, "infillEndS": 120}, "infillEndS", "half of the track at the most"),
     (songs.sounds, {"prompt": "x"}, "model", "model: is required"),
@@ -396,6 +406,7 @@ REFUSED: list[tuple[Parse, dict[str, Any], str | None, str]] = [
     (voices.validate, {**SAMPLE, "vocalEndS": 0}, "vocalEndS", "vocalEndS: has to be above vocalStartS"),
     (voices.validate, {**SAMPLE, "vocalStartS": -1}, "vocalStartS", "vocalStartS: must not be negative"),
     (voices.validate, {**SAMPLE, "vocalEndS": 10**30}, "vocalEndS", "vocalEndS: has to be 86400 at the most"),
+    (voices.validate, {**SAMPLE, "vocalStartS": 10**400, "vocalEndS": 10**400 + 9}, "vocalStartS", "at the most"),
     (voices.validate, {**SAMPLE, "vocalEndS": 9.5}, "vocalEndS", "vocalEndS: must be a whole number"),
     (voices.validate, {**SAMPLE, "language": "la"}, "language", "language: must be one of en, zh"),
     (voices.regenerate, {"taskId": TASK_ID}, "callBackUrl", "Please enter callBackUrl."),
@@ -433,6 +444,35 @@ async def test_what_does_not_exist_is_refused_in_the_recorded_words(parse: Parse
         await parsed(parse, body, task())
 
 
+@pytest.mark.parametrize(
+    "audio_id",
+    [
+        "http://127.0.0.1:8099/x.mp3",
+        "HTTPS://in.example.org/song.mp3",
+        " ftp://in.example.org/x",
+        "//127.0.0.1/x.mp3",
+        "file:/etc/passwd",
+        "data:audio/mpeg;base64,AAAA",
+        "x://y",
+        OWN,
+    ],
+)
+async def test_an_address_is_no_id_of_a_track(audio_id: str) -> None:
+    body = {**BASE, "defaultParamFlag": False, "audioId": audio_id}
+    with pytest.raises(NotFound, match=r"^Record does not exist$"):
+        await parsed(songs.extend, body, task())
+
+
+@pytest.mark.parametrize("audio_id", ["nobody's", NOBODYS, "127.0.0.1", "files/s/x.mp3", "../x", "www.example.org"])
+async def test_an_id_that_names_no_track_is_never_used_as_an_address(audio_id: str) -> None:
+    draft = await parsed(songs.extend, {**BASE, "defaultParamFlag": False, "audioId": audio_id}, task())
+    (source_,) = draft.request.sources()
+    assert source_.url == songs.NOWHERE
+    # It fails by its text alone, before anything is looked up, even where private addresses are allowed.
+    with pytest.raises(Refused, match="must begin with http"):
+        vet(source_.url, Policy(allow_private=True))
+
+
 async def test_a_track_is_found_by_either_spelling_of_its_id() -> None:
     for audio_id in (AUDIO, AUDIO.upper(), AUDIO.replace("-", "")):
         draft = await parsed(works.video, {**TRACK, "audioId": audio_id}, task())
@@ -461,6 +501,19 @@ async def test_a_persona_or_a_voice_goes_along_with_all_that_is_known_of_it() ->
         assert isinstance(draft.request, MusicRequest)
         assert draft.request.persona == persona_id
         assert draft.request.facts == {"persona": {"name": "Quay Singer"}}
+
+
+async def test_a_persona_of_another_family_is_none_of_ours() -> None:
+    stranger = task("music.persona", family="elsewhere", pieces=(Piece(facts={"name": "Quay Singer"}),), outputs=())
+    with pytest.raises(Invalid, match=r"^personaId: you have no such persona or voice$"):
+        await parsed(songs.generate, {**CUSTOM, "personaId": part(stranger.id, 0)}, stranger)
+
+
+@pytest.mark.parametrize(("start", "field"), [(1e15, "vocalStart"), (86_390, "vocalEnd"), (-1, "vocalStart")])
+async def test_a_persona_is_taken_from_where_a_track_can_be(start: float, field: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        await voices.persona(call(**{**PERSONA, "vocalStart": start, "vocalEnd": start + 20}), Room(task()))
+    assert caught.value.field == field
 
 
 # ---- what is answered at once ----
@@ -602,6 +655,31 @@ async def test_of_two_that_ask_for_the_same_at_the_same_moment_one_makes_it() ->
     heard = task("music.timing", id="t1", parent=TASK_ID, params=json.dumps(body), pieces=(Piece(facts={"words": []}),))
     times: Any = await words.timestamps(call(**body), Room(plain, rival=heard))
     assert times.alignedWords == []
+
+
+class Taken(Room):
+    """Somebody has begun it already, but what they began is nowhere to be found."""
+
+    looks = 0
+
+    async def children(self, parent: Task, operation: str) -> list[Task]:
+        self.looks += 1
+        return []
+
+    async def accept(self, draft: Draft, *, once: str | None = None) -> str:
+        raise IdempotencyConflict
+
+
+async def test_what_somebody_else_began_is_looked_for_once_more_and_no_further() -> None:
+    plain = task(pieces=(Piece(files={"audio": 0}, facts={"title": "T"}),))
+    room = Taken(plain)
+    with pytest.raises(Invalid, match=r"^audioId: somebody else is asking for this track; ask again in a moment$"):
+        await words.timestamps(call(taskId=TASK_ID, audioId=AUDIO), room)
+    assert room.looks == 2
+    room = Taken(task())
+    with pytest.raises(Invalid, match=r"^taskId: somebody else is asking for these covers; ask again in a moment$"):
+        await works.cover(call(taskId=TASK_ID), room)
+    assert room.looks == 2
 
 
 # ---- notes ----

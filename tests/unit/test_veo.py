@@ -1,5 +1,6 @@
 """The dialect of Veo: bodies in, records and callbacks out, and what is made of a finished video."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -26,9 +27,10 @@ from tests.unit.videos import (
 )
 
 from tessera.contract.envelope import Envelope
+from tessera.dialects.base import Answer
 from tessera.dialects.veo import AGAIN, Veo
 from tessera.domain.errors import Invalid, NotFound, Unreadable
-from tessera.domain.task import Piece, Reason, State, Task, VideoRequest
+from tessera.domain.task import Draft, Piece, Reason, State, Task, VideoRequest
 from tessera.kit.ids import part
 
 VEO = Veo()
@@ -373,6 +375,45 @@ async def test_of_an_extension_both_its_videos_can_be_had_in_1080p() -> None:
     step(desk, "child2", done(BASE, "big.mp4"))
     assert await VEO.hd(call(taskId=TASK_ID), desk) == WORKING_HD
     assert wire(await VEO.hd(call(taskId=TASK_ID, index="1"), desk))["resultUrl"].endswith("/big.mp4")
+
+
+class Line(Counter):
+    """A desk at which many stand: between what is read and what is done of it others have their turn."""
+
+    async def children(self, parent: Task, operation: str) -> list[Task]:
+        read = await super().children(parent, operation)
+        await asyncio.sleep(0)
+        return read
+
+    async def accept(self, draft: Draft, *, once: str | None = None) -> str:
+        await asyncio.sleep(0)
+        return await super().accept(draft, once=once)
+
+
+@pytest.mark.parametrize("ask", [VEO.hd, VEO.uhd_old])
+@pytest.mark.parametrize("tried", [0, 1])
+async def test_many_calls_one_after_another_pay_for_one_rendition(ask: Answer, tried: int) -> None:
+    desk = Line().has(DONE)
+    if tried:
+        await ask(call(taskId=TASK_ID), desk)
+        step(desk, "child1", failed(BASE))
+        desk.now = OVER + AGAIN
+
+    async def late(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await ask(call(taskId=TASK_ID), desk)
+
+    await asyncio.gather(*(late(turns) for turns in range(40)))
+    assert len(desk.drafts) == 1 + tried
+
+
+@pytest.mark.parametrize("operation", ["video.generate", "video.extend"])
+async def test_a_video_that_was_made_in_4k_is_its_own_1080p_and_costs_nothing_more(operation: str) -> None:
+    huge = replace(DONE, operation=operation, request=VideoRequest(prompt="A boat", resolution="4k"))
+    desk = Counter().has(huge)
+    assert wire(await VEO.hd(call(taskId=TASK_ID), desk)) == {"resultUrl": URL}
+    assert desk.drafts == []
 
 
 PURGED = replace(DONE, outputs=(file("gone.mp4", purged_at=OVER),))

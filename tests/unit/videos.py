@@ -144,5 +144,8 @@ class Counter:
             self.once[once] = task_id
         return task_id
 
+    async def credits(self) -> float:
+        return 999.6
+
     async def done(self, task_id: str, within: timedelta) -> Task:
         return self.tasks[task_id]

@@ -1,6 +1,7 @@
 """The Market on the wire: every model of the catalog, the records and callbacks, the lists of models and prices."""
 
 import asyncio
+import base64
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -12,9 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 import yaml
+from tests.unit import lengths
 from tests.unit.market_samples import CHATTING, GENERATING, minimal
 from tests.wire.conftest import Passed
-from tests.wire.desk import Desk, seated
+from tests.wire.desk import BASE64, Desk, seated
 from tests.wire.promises import FOLDER, Contract
 
 from tessera.contract import catalog
@@ -363,6 +365,70 @@ async def test_a_voice_and_a_character_are_made_and_used(desk: Desk, files: Host
     urls = [source.url for source in task.request.sources()]
     assert urls == [character.data["imageUrl"], character.data["bodyImageUrl"]]
     assert (await desk.get(RECORD, taskId=character.data["characterId"])).code == 422
+
+
+# ---- what is paid by the second ----
+
+
+async def uploaded(desk: Desk, name: str, body: bytes) -> str:
+    sent = {"base64Data": base64.b64encode(body).decode(), "uploadPath": "lengths", "fileName": name}
+    answer = await desk.post(BASE64, sent)
+    assert answer.status == 200, answer
+    return str(answer.data["downloadUrl"])
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "price"),
+    [
+        ("film.mp4", lengths.film(3), 24),
+        ("film.mp4", lengths.film(7.5), 60),
+        ("speech.wav", lengths.wav(12.5), 100),
+        ("unknown.mp4", MP4, 80),  # of no length: ten seconds are counted
+    ],
+)
+async def test_what_is_paid_by_the_second_is_paid_by_the_length_of_the_file_that_was_uploaded(
+    desk: Desk, files: Host, name: str, body: bytes, price: float
+) -> None:
+    given = {"image_url": f"{files.url}/image_url.png", "audio_url": await uploaded(desk, name, body), "prompt": "Talk"}
+    task = await desk.task(await create(desk, {"model": "kling/ai-avatar-standard", "input": given}))
+    assert task.price == price * 1000
+
+
+async def test_a_film_that_was_made_here_is_paid_by_its_own_length(desk: Desk, tmp_path: Path) -> None:
+    made = tmp_path / "made.mp4"
+    made.write_bytes(lengths.film(4))
+    desk.fake.script(accept(outputs=(LocalFile(path=made),)))
+    first = await create(desk, BOAT)
+    url = json.loads((await ended(desk, first))["resultJson"])["resultUrls"][0]
+    (asset,) = (await desk.task(first)).outputs
+    assert asset.seconds == 4
+    given = [{"video_url": url}, {"video_url": await uploaded(desk, "long.mp4", lengths.film(8))}]
+    bodies = [{"model": "topaz/video-upscale", "input": each} for each in given]
+    assert [(await desk.task(await create(desk, body))).price for body in bodies] == [32_000, 64_000]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"reference_image_urls": ["http://["]}, "input.reference_image_urls[0]: "),
+        ({"reference_image_urls": ["http://\u2100.com"]}, "input.reference_image_urls[0]: "),
+    ],
+)
+async def test_an_address_that_is_none_is_refused_by_its_field(desk: Desk, given: dict[str, Any], words: str) -> None:
+    async with desk.untouched():
+        answer = await desk.post(CREATE, {"model": "bytedance/seedance-2", "input": {"prompt": "A boat", **given}})
+    assert (answer.status, answer.code) == (200, 422)
+    assert answer.msg.startswith(words)
+
+
+async def test_an_inner_address_that_nothing_is_done_with_is_refused_all_the_same(desk: Desk, files: Host) -> None:
+    model = catalog.models()["wan/3-0-video"]
+    for name in ("reference_file_urls", "reference_link_urls"):
+        given = {**minimal(model, files.url), name: ["http://169.254.169.254/latest"]}
+        async with desk.untouched():
+            answer = await desk.post(CREATE, {"model": model.id, "input": given})
+        assert answer.code == 422
+        assert answer.msg.startswith(f"input.{name}[0]: ")
 
 
 # ---- models and prices ----

@@ -1,6 +1,7 @@
 """Veo, Runway, Aleph and Luma on the wire: what is sent, what comes back, in every state."""
 
 import asyncio
+import base64
 import hashlib
 import json
 import re
@@ -13,8 +14,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 import yaml
+from tests.unit import lengths
 from tests.wire.conftest import OpenDesk, served
-from tests.wire.desk import Answer, Desk
+from tests.wire.desk import BASE64, Answer, Desk
 from tests.wire.promises import FOLDER, Contract
 
 from tessera.domain.errors import Failed
@@ -581,3 +583,16 @@ async def test_the_same_key_and_body_are_one_task(desk: Desk, files: Host, path:
     assert (again.body, again.headers["Idempotency-Replayed"]) == (first.body, "true")
     assert await desk.count() == 1
     await ended(desk, path, first.data["taskId"])
+
+
+# ---- how long a film may be ----
+
+
+@pytest.mark.parametrize(("seconds", "msg"), [(10.0, "success"), (10.5, "videoUrl: at most 10 seconds, got 10.5")])
+async def test_luma_refuses_a_film_that_was_uploaded_and_is_too_long(desk: Desk, seconds: float, msg: str) -> None:
+    sent = {"base64Data": base64.b64encode(lengths.film(seconds)).decode(), "uploadPath": "lengths"}
+    uploaded = (await desk.post(BASE64, {**sent, "fileName": "film.mp4"})).data["downloadUrl"]
+    before = await desk.count()
+    answer = await post(desk, LUMA, {"prompt": "Paint it", "videoUrl": uploaded})
+    assert answer.msg == msg
+    assert await desk.count() == before + (answer.code == 200)

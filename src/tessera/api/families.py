@@ -12,11 +12,12 @@ from tessera.api.auth import Keys
 from tessera.api.http import Direct, HttpRequest, HttpResponse, answer, body, header, success
 from tessera.contract.envelope import Envelope, encode
 from tessera.contract.operations import Operation
-from tessera.db import assets, tasks
+from tessera.db import assets, ledger, tasks
 from tessera.dialects import files as files_dialect
 from tessera.dialects.base import Call, Route
 from tessera.domain.account import ApiKey
 from tessera.domain.asset import Asset
+from tessera.domain.credit import credits
 from tessera.domain.errors import Invalid
 from tessera.domain.task import Draft, Task
 from tessera.kit.batch import Batch
@@ -117,6 +118,9 @@ class CallersDesk:
         ticket = await self._house.intake.accept(draft, self._key, None if once else self._idempotency_key, once=once)
         self.replayed = ticket.replayed and once is None
         return ticket.task_id
+
+    async def credits(self) -> float:
+        return credits(await ledger.balance(self._house.database, self._key.account_id, self._key.mode))
 
     async def done(self, task_id: str, within: timedelta) -> Task:
         end = asyncio.get_running_loop().time() + within.total_seconds()

@@ -158,7 +158,11 @@ EMPTY = re.compile(
 )
 """Fields of media and ids: empty ones count as absent, as real clients send them."""
 
-NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,9})?")
+NUMBER = re.compile(r"([+-]?)(\d+)(\.\d*)?")
+EXACT = 18
+DIGITS = 400
+"""So many digits of a number that comes as text are read: no bound is as large, and a bound is all they can break."""
+
 TRUTH = {"true": True, "false": False}
 
 
@@ -167,10 +171,10 @@ def check(model: Model, given: Mapping[str, Json]) -> dict[str, Json]:
 
     Raises Mismatch with the path of the field (``input.image_urls[0]``) and the rule.
     """
-    sent = dict(_known(model, given))
     try:
+        sent = dict(_known(model, given))
         errors = list(_validator(model.id).iter_errors(sent))
-    except ValueError as error:  # deeper than the validator goes
+    except (ValueError, RecursionError) as error:  # deeper than the validator goes
         raise Mismatch("input", "is nested too deeply") from error
     if errors:
         raise complaint(model.input, errors)
@@ -236,8 +240,9 @@ def _lenient(schema: Schema, value: Json) -> Json:
         return {name: _lenient(known.get(name, {}), each) for name, each in there.items()} if known else value
     if isinstance(value, str):
         numeric = _takes(schema, "integer") or _takes(schema, "number")
-        if numeric and NUMBER.fullmatch(value.strip()):
-            return _number(value.strip())
+        number = numeral(value) if numeric else None
+        if number is not None:
+            return number
         return TRUTH.get(value.casefold(), value) if _takes(schema, "boolean") else value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
@@ -250,5 +255,13 @@ def _takes(schema: Schema, kind: str) -> bool:
     return kind == kinds or kind in kinds or any(_takes(option, kind) for option in schema.get("anyOf", ()))
 
 
-def _number(text: str) -> int | float:
-    return float(text) if "." in text else int(text)
+def numeral(text: str) -> int | float | None:
+    """The number that a text is, however many zeros it begins with; None where it is none."""
+    found = NUMBER.fullmatch(text.strip())
+    if found is None:
+        return None
+    sign, digits, fraction = found.groups()
+    whole = int(f"{sign}{digits.lstrip('0')[:DIGITS] or '0'}")
+    if not fraction or len(digits.lstrip("0")) > EXACT:
+        return whole
+    return float(f"{whole if whole else sign + '0'}{fraction[:DIGITS]}")

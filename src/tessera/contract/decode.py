@@ -48,6 +48,21 @@ def decode(kind: type[T], body: bytes) -> T:
         raise Malformed("The request body is nested too deeply") from error
 
 
+def check(text: str) -> None:
+    """Reads JSON of which a struct was decoded in full: of unknown fields only the bounds were seen until now.
+
+    What passes can be decoded again later. Raises Malformed.
+    """
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError as error:  # a number without end, half of a surrogate pair
+        found = _PATH.match(str(error))
+        what = found["what"] if found else str(error)
+        raise Malformed(f"The request body cannot be read: {what[:1].lower()}{what[1:]}") from error
+    except RecursionError as error:
+        raise Malformed("The request body is nested too deeply") from error
+
+
 def _fault(text: str, body: bytes) -> str:
     if not body.strip():
         return "it is empty"

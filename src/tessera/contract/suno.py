@@ -501,6 +501,7 @@ class SunoStyleText(msgspec.Struct, frozen=True, kw_only=True):
     param: str
     result: str
     creditsConsumed: float
+    creditsRemaining: float
     successFlag: str = "成功"
     errorCode: int | None = None
     errorMsg: str | None = None

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from tessera.contract.decode import Malformed, Mismatch, decode
+from tessera.contract.decode import Malformed, Mismatch, check, decode
 from tessera.contract.envelope import TaskCreated
 from tessera.contract.operations import Operation
 from tessera.domain.asset import Asset
@@ -88,6 +88,10 @@ class Desk(Protocol):
 
         ``once`` names what is to be made at the most once in a day: the same name answers the same task.
         """
+        ...
+
+    async def credits(self) -> float:
+        """What is left on the caller's account."""
         ...
 
     async def done(self, task_id: str, within: timedelta) -> Task:
@@ -167,9 +171,16 @@ def read(kind: type[T], body: bytes) -> T:
 
 
 def compact(body: bytes) -> str:
-    """The body as it was sent, without its white space: what ``paramJson`` shows. Raises Invalid."""
+    """The body as it was sent, without its white space: what ``paramJson`` shows.
+
+    It can be decoded again, by whoever shows it. Raises Unreadable.
+    """
     try:
-        return bytes(msgspec.json.format(body, indent=-1)).decode()
+        text = bytes(msgspec.json.format(body, indent=-1)).decode()
+        check(text)
+        return text
+    except Malformed as error:
+        raise Unreadable(str(error)) from error
     except RecursionError as error:  # the limit counts from where we stand: what was just read may still be too deep
         raise Unreadable("The request body is nested too deeply") from error
 

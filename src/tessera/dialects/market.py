@@ -53,6 +53,9 @@ VOICE_PRICE = 1_000
 CHARACTER_PRICE = 8_000
 """Milli-credits. No price was found for either: a short sample of speech, and two pictures at 4 credits."""
 
+SHORTEST = 1.0
+"""Seconds that are paid for a file at the least: its length is what its own header says."""
+
 PORTRAITS = 2
 PATIENCE = timedelta(seconds=60)
 """How long a character's pictures are waited for, and a voice that is used while its sample is being made."""
@@ -241,7 +244,7 @@ class Market:
         """A character is a task of ours that makes its two portraits; its id is the character's."""
         wire = read(OmniCharacter, call.body)
         words = bounded("descriptions", wire.descriptions or wire.description, 20_000, required=True)
-        await _voices("audio_ids", wire.audio_ids or (), desk)
+        await _voices("audio_ids", wire.audio_ids or (), desk, desk.now + PATIENCE)
         draft = Draft(
             family=self.name,
             operation="image.edit",
@@ -299,10 +302,11 @@ def _callback_url(wire: CreateTask, given: Mapping[str, Any]) -> str | None:
 async def _gathered(form: Form, desk: Desk) -> tuple[str | None, Form]:
     """The id of the task that this one goes on from, and the form with all that lies here."""
     parent, found = await _earlier(form, desk)
+    until = desk.now + PATIENCE
     return parent, replace(
         found,
-        voices=await _voices("input.audio_ids", form.sent.get("audio_ids") or (), desk),
-        cast=await _characters("input.character_ids", form.sent.get("character_ids") or (), desk),
+        voices=await _voices("input.audio_ids", form.sent.get("audio_ids") or (), desk, until),
+        cast=await _characters("input.character_ids", form.sent.get("character_ids") or (), desk, until),
         lengths={**found.lengths, **await _lengths(form, desk)},
     )
 
@@ -324,7 +328,7 @@ async def _earlier(form: Form, desk: Desk) -> tuple[str | None, Form]:
         link, made = desk.link(asset), task.request
         told = asset.seconds or (made.seconds if isinstance(made, VideoRequest) else None)
         tier = made.resolution if isinstance(made, VideoRequest) else None
-        return task.id, replace(form, film=link, lengths={link: told} if told else {}, source=tier)
+        return task.id, replace(form, film=link, lengths={link: max(told, SHORTEST)} if told else {}, source=tier)
     return task.id, replace(form, pictures=(desk.link(asset),))
 
 
@@ -338,11 +342,15 @@ async def _done(field: str, given: str, desk: Desk) -> Task:
 
 
 def _made(form: Form, field: str, task: Task, *, film: bool) -> Asset:
-    """The result that is meant, where there are films and covers one of the wanted kind; of an extension the whole."""
+    """The result that is meant, where there are films and covers one of the wanted kind; of an extension the whole.
+
+    Another family shows its extension as the new piece and the whole, and an index counts them as it shows them.
+    """
     index = int(form.full.get("index", 0))
     kind = "video/" if film else "image/"
     made = [asset for asset in task.outputs if asset.media_type.startswith(kind)] or list(task.outputs)
-    made = made[-1:] if task.operation == "video.extend" else made
+    if task.operation == "video.extend" and (task.family == NAME or "index" not in form.sent):
+        made = made[-1:]
     if index >= len(made):
         raise Invalid(f"{field}: the task has no result {index}", field=field)
     return made[index]
@@ -366,23 +374,25 @@ def _masked(form: Form, field: str, task: Task, desk: Desk) -> Form:
     return replace(form, pictures=task.request.images[:1], mask=mask)
 
 
-async def _voices(field: str, ids: Sequence[str], desk: Desk) -> tuple[str, ...]:
+async def _voices(field: str, ids: Sequence[str], desk: Desk, until: datetime) -> tuple[str, ...]:
     """Links to the samples of voices that were made here. Raises Invalid for one that is unknown, or has failed."""
-    return tuple([(await _asset_of(f"{field}[{index}]", each, VOICE, desk))[0] for index, each in enumerate(ids)])
+    found = [await _asset_of(f"{field}[{index}]", each, VOICE, desk, until) for index, each in enumerate(ids)]
+    return tuple(links[0] for links in found)
 
 
-async def _characters(field: str, ids: Sequence[str], desk: Desk) -> tuple[str, ...]:
+async def _characters(field: str, ids: Sequence[str], desk: Desk, until: datetime) -> tuple[str, ...]:
     """Links to the portraits of characters that were made here. Raises Invalid."""
-    found = [await _asset_of(f"{field}[{index}]", each, CHARACTER, desk) for index, each in enumerate(ids)]
+    found = [await _asset_of(f"{field}[{index}]", each, CHARACTER, desk, until) for index, each in enumerate(ids)]
     return tuple(link for links in found for link in links)
 
 
-async def _asset_of(field: str, given: str, model: str, desk: Desk) -> tuple[str, ...]:
+async def _asset_of(field: str, given: str, model: str, desk: Desk, until: datetime) -> tuple[str, ...]:
+    """The files of a voice or a character, which is waited for ``until`` a moment that all of a request share."""
     task = await desk.task(plain(given))
     if task is None or task.model != model:
         raise Invalid(f"{field}: there is no such {'voice' if model == VOICE else 'character'}", field=field)
     if not task.state.terminal:
-        task = await desk.done(task.id, PATIENCE)
+        task = await desk.done(task.id, max(until - desk.now, timedelta()))
     if task.state is not State.SUCCEEDED or not task.outputs:
         raise Invalid(f"{field}: it is not ready; make it again", field=field)
     return tuple(desk.link(_kept(field, asset, desk)) for asset in task.outputs)
@@ -395,7 +405,7 @@ async def _lengths(form: Form, desk: Desk) -> dict[str, float]:
         key = desk.key(url)
         asset = await desk.asset(key) if key else None
         if asset is not None and asset.seconds:
-            found[url] = asset.seconds
+            found[url] = max(asset.seconds, SHORTEST)
     return found
 
 
@@ -403,8 +413,12 @@ async def _lengths(form: Form, desk: Desk) -> dict[str, float]:
 
 
 def _sent(task: Task) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode(task.params)
-    return found
+    """The body that made the task. Empty for what cannot be read any more: a record is shown all the same."""
+    try:
+        found = msgspec.json.decode(task.params)
+    except (msgspec.DecodeError, RecursionError):  # kept by an older version; too deep for where we stand now
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _named(task: Task) -> str:

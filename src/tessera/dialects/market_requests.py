@@ -1,5 +1,6 @@
 """A checked input of the Market as one of our requests: which field means what, in one place."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +8,9 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from tessera.contract import market_price
+from tessera.contract import catalog, market_price
 from tessera.contract.catalog import Model
+from tessera.domain.errors import Invalid
 from tessera.domain.task import ImageRequest, Line, Request, SpeechRequest, VideoRequest
 
 # ---- which field means what; of several the first that is there. ``a[].b`` is b of every entry of a. ----
@@ -67,6 +69,14 @@ FILM = (
     "character_file_url",
 )
 AUDIO = ("audio_url", "driving_audio_url", "reference_audio_urls", "reference_voice")
+UNUSED = (
+    "reference_file_urls",
+    "reference_link_urls",
+    "reference_mask_urls",
+    "elements[].element_input_audio_urls",
+    "kling_elements[].element_input_audio_urls",
+)
+"""Addresses that no provider here has a place for: they are checked like the others, and then left aside."""
 
 # ---- what their words mean ----
 
@@ -111,6 +121,9 @@ ASSUMED = {
 """Seconds that are paid for where neither the request nor the file says how long it is. All else is 5."""
 
 USUAL_SECONDS = 5.0
+LONGEST = 3_600
+"""Seconds that may be asked for where the catalog knows no bound."""
+
 MARK = "AI generated"
 FILMS = (".mp4", ".mov", ".webm", ".m4v")
 LARGEST_SEED = 2**31
@@ -155,13 +168,19 @@ class Form:
         return found.strip() if isinstance(found, str) else ""
 
     def number(self, names: Sequence[str]) -> float | None:
+        """A number, however it was sent; None where there is none. Raises Invalid for one that no float can hold."""
         found = self.pick(names)
-        if isinstance(found, bool) or not isinstance(found, int | float | str):
+        number = catalog.numeral(found) if isinstance(found, str) else found
+        if isinstance(number, bool) or not isinstance(number, int | float):
             return None
         try:
-            return float(found)
-        except (ValueError, OverflowError):
-            return None
+            exact = float(number)
+        except OverflowError:
+            exact = math.inf
+        if not math.isfinite(exact):
+            name = next(name for name in names if name in self.sent or name in self.full)
+            raise Invalid(f"input.{name}: must be a number that is not that large", field=f"input.{name}")
+        return exact
 
     def flag(self, names: Sequence[str], *, otherwise: bool) -> bool:
         """What a switch says; ``otherwise`` where the model has none. One that is not turned on is off."""
@@ -191,7 +210,8 @@ def addresses(given: Mapping[str, Any], name: str) -> Iterator[Address]:
     outer, nested, inner = name.partition("[].")
     value = given.get(outer)
     if nested:
-        for index, entry in enumerate(value if isinstance(value, list) else ()):
+        entries = [entry if isinstance(entry, Mapping) else {} for entry in value] if isinstance(value, list) else []
+        for index, entry in enumerate(entries):
             yield from ((f"{outer}[{index}].{path}", url) for path, url in addresses(entry, inner))
     elif isinstance(value, str):
         yield outer, value
@@ -200,8 +220,8 @@ def addresses(given: Mapping[str, Any], name: str) -> Iterator[Address]:
 
 
 def given_urls(form: Form) -> dict[str, str]:
-    """Every address of the caller that is going to be used, by the path of its field."""
-    found = form.all((*PICTURES, *REFERENCES, *FIRST, *LAST, *MASK, *FILM, *AUDIO))
+    """Every address of the caller, by the path of its field: also one that nothing is done with is never a bad one."""
+    found = form.all((*PICTURES, *REFERENCES, *FIRST, *LAST, *MASK, *FILM, *AUDIO, *UNUSED))
     return {f"input.{path}": url for path, url in found}
 
 
@@ -236,8 +256,11 @@ def asked(form: Form) -> market_price.Asked:
 
 
 def seconds(form: Form) -> float:
-    """How long the result will be, as far as that is known."""
+    """How long the result will be, as far as that is known. Raises Invalid for a length that nothing has."""
     wanted = form.number(SECONDS)
+    if wanted is not None and wanted > LONGEST:
+        name = next(name for name in SECONDS if name in form.full)
+        raise Invalid(f"input.{name}: at most {LONGEST:,} seconds", field=f"input.{name}")
     if wanted is not None and wanted > 0:
         return wanted
     frames, rate = form.number(("num_frames",)), form.number(("frames_per_second",))
@@ -357,13 +380,20 @@ def _video(
 
 def _frames(form: Form) -> tuple[str | None, str | None, tuple[str, ...]]:
     """The first frame, the last one, and what is to appear in between."""
-    shown = tuple(url for url in form.urls(REFERENCES) if not urlsplit(url).path.casefold().endswith(FILMS))
+    shown = tuple(url for url in form.urls(REFERENCES) if not _is_film(url))
     given = (*form.pictures, *form.urls(PICTURES))
     first, last = form.one(FIRST), form.one(LAST)
     if _are_references(form, len(given)):
         return first, last, (*given, *shown, *form.cast)
     frames = [*given[:2], None, None]
     return first or frames[0], last or (frames[1] if not first else None), (*given[2:], *shown, *form.cast)
+
+
+def _is_film(url: str) -> bool:
+    try:
+        return urlsplit(url).path.casefold().endswith(FILMS)
+    except ValueError:  # no address at all, which the guard tells
+        return False
 
 
 def _are_references(form: Form, count: int) -> bool:

@@ -1,8 +1,8 @@
 """Veo 3.1: ``/api/v1/veo``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -112,6 +112,9 @@ UHD = Rendition(
 )
 UHD_THERE = "The video has been generated successfully"
 UHD_DONE = "4K Video generated successfully."
+
+LARGE = (HD.resolution, UHD.resolution)
+"""A clip that was ordered so large is its own 1080p rendition: nothing is to be made of it, and nothing costs."""
 
 EXTRA = {"720p": 0, HD.resolution: HD.price, UHD.resolution: UHD.price}
 """A clip that is ordered larger costs its rendition, too: no source says what it costs."""
@@ -270,11 +273,12 @@ class Veo:
         """The URL of the 1080p rendition; until it is there code 400, which clients know as the call to come back."""
         base, index = await self._base(call.one("taskId"), desk), whole("index", call.maybe("index")) or 0
         film = source(base, desk, index)
-        if request_of(base).resolution == HD.resolution:  # it was made so
+        if request_of(base).resolution in LARGE:  # it was made so, or larger
             return Veo1080p(desk.link(film))
-        task = await _known(base, index, HD, desk)
+        made = await _renditions(base, index, HD, desk)
+        task = _known(made, desk.now)
         if task is None:
-            await self._start(base, index, HD, desk)
+            await self._start(base, index, HD, desk, tried=len(made))
         if task is None or not task.state.terminal:
             return Envelope(400, HD.working)
         if task.failure:
@@ -297,9 +301,11 @@ class Veo:
         source(base, desk, index)
         if request_of(base).resolution == UHD.resolution:  # it was made so
             return Envelope(422, UHD_THERE, _state(base, desk.link))
-        task = await _known(base, index, UHD, desk)
+        made = await _renditions(base, index, UHD, desk)
+        task = _known(made, desk.now)
         if task is None:
-            return Envelope(200, "success", Veo4kState(await self._start(base, index, UHD, desk, wire.callBackUrl)))
+            started = await self._start(base, index, UHD, desk, tried=len(made), callback=wire.callBackUrl)
+            return Envelope(200, "success", Veo4kState(started))
         if not task.state.terminal:
             return Envelope(422, UHD.working, Veo4kState(task.id))
         if task.failure:
@@ -308,10 +314,13 @@ class Veo:
         return Envelope(422, UHD_THERE, _state(task, desk.link))
 
     async def _start(
-        self, base: Task, index: int, rendition: Rendition, desk: Desk, callback: str | None = None
+        self, base: Task, index: int, rendition: Rendition, desk: Desk, *, tried: int, callback: str | None = None
     ) -> str:
-        """A new rendition; two calls of the same moment start one."""
-        tried = len(await _renditions(base, index, rendition, desk))
+        """A new rendition; two calls of the same moment start one.
+
+        ``tried`` counts those of the very reading that found none: a second reading may see what another call has
+        begun meanwhile, and would name a second one.
+        """
         given, film = request_of(base), source(base, desk, index)
         request = VideoRequest(
             seconds=given.seconds,
@@ -464,10 +473,10 @@ async def _renditions(base: Task, index: int, rendition: Rendition, desk: Desk) 
     ]
 
 
-async def _known(base: Task, index: int, rendition: Rendition, desk: Desk) -> Task | None:
+def _known(made: Sequence[Task], now: datetime) -> Task | None:
     """The rendition that is there or under way; None where a new one is due."""
-    task = next(iter(await _renditions(base, index, rendition, desk)), None)
-    if task is not None and task.failure and desk.now - (task.completed_at or desk.now) >= AGAIN:
+    task = next(iter(made), None)
+    if task is not None and task.failure and now - (task.completed_at or now) >= AGAIN:
         return None
     return task
 

@@ -111,13 +111,6 @@ REASONS = (
         "The examples are of other tasks: a rendition has no longer whole, and no fallback, as the document says.",
     ),
     Reason(
-        "^getTimestampedLyrics$",
-        "example",
-        "waveformData",
-        "The sandbox tells the words of a song with it, and no waveform.",
-    ),
-    Reason("^boostMusicStyle$", "example", "creditsRemaining", "The balance has a call of its own."),
-    Reason(
         "^chatCompletions$",
         "reasoning_effort",
         "is accepted",

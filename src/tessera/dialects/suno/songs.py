@@ -1,5 +1,6 @@
 """Songs and sounds: nine ways to ask for them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,9 +33,10 @@ from tessera.dialects.suno.terms import (
     limits,
     makes,
     model,
+    moment,
     shows,
 )
-from tessera.domain.errors import Invalid
+from tessera.domain.errors import Invalid, NotFound
 from tessera.domain.task import Draft, MusicRequest, Task
 from tessera.kit.ids import whole
 
@@ -53,6 +55,13 @@ LENGTHS = (10, 360)
 TEMPI = (1, 300)
 SECTION = 10
 """Seconds of the shortest section that can be made anew."""
+
+NOWHERE = "unknown:track"
+"""The source of a song that goes on from a track that is not there. It has no host: it fails, and nothing is called."""
+ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*:|.*//", re.IGNORECASE | re.DOTALL)
+
+SINGERS = frozenset({"music.persona", "music.voice_generate"})
+"""The operations that a ``personaId`` comes from."""
 
 WEIGHTS = {"styleWeight": "style", "weirdnessConstraint": "weirdness", "audioWeight": "audio"}
 DEFAULT_UPLOAD_MODEL = "V4_5PLUS"
@@ -95,8 +104,9 @@ async def extend(body: bytes, desk: Desk) -> Draft:
     own, start = wire.defaultParamFlag, _start(wire, found.seconds if found else None)
     wishes = await _wishes(wire, desk, own)
     if found is None:
-        # It is accepted all the same, and fails later: that is recorded. The id is no address, so nothing is fetched.
-        request = MusicRequest(audio=(bounded("audioId", wire.audioId, 100, required=True),), start=start, **wishes)
+        # It is accepted all the same, and fails later: that is recorded.
+        _check_id(wire.audioId)
+        request = MusicRequest(audio=(NOWHERE,), start=start, **wishes)
         request = _joined(request, _continued(wire, strict=True) if own else {"count": COUNT})
         return draft(body, "music.extend", wire.model, request, price=PRICES["song"], callback=callback)
     _same_model(wire.model, found.task)
@@ -223,6 +233,12 @@ def _length(seconds: float | None) -> float | None:
     return seconds
 
 
+def _check_id(audio_id: str) -> None:
+    """An id that names nothing is taken; an address, which never is one, is not. Raises Invalid and NotFound."""
+    if ADDRESS.match(bounded("audioId", audio_id, 100, required=True)):
+        raise NotFound(source.MISSING)
+
+
 def _continued(wire: SunoExtend | SunoUploadExtend, *, strict: bool) -> dict[str, Any]:
     """How a song goes on by the caller's own words."""
     most, quiet = limits(wire.model, long_titles=True), bool(wire.instrumental)
@@ -267,6 +283,7 @@ def _start(wire: SunoExtend | SunoUploadExtend, seconds: float | None) -> float 
         raise Invalid("continueAt: is required", field="continueAt")
     if wire.continueAt <= 0:
         raise Invalid("continueAt: has to be above 0", field="continueAt")
+    moment("continueAt", wire.continueAt)
     if seconds is not None and wire.continueAt >= seconds:
         raise Invalid(f"continueAt: has to be below {seconds:g}, the length of the track", field="continueAt")
     return wire.continueAt
@@ -294,9 +311,7 @@ async def _section_source(wire: SunoReplaceSection, desk: Desk) -> tuple[Track |
 
 def _check_section(wire: SunoReplaceSection, seconds: float | None) -> None:
     """Raises Invalid for a section that is too short or too long, or is none."""
-    start, end = wire.infillStartS, wire.infillEndS
-    if start < 0:
-        raise Invalid("infillStartS: must not be negative", field="infillStartS")
+    start, end = moment("infillStartS", wire.infillStartS), moment("infillEndS", wire.infillEndS)
     if end <= start:
         raise Invalid("infillEndS: has to be above infillStartS", field="infillEndS")
     if end - start < SECTION:
@@ -341,7 +356,7 @@ async def _persona(persona_id: str, desk: Desk) -> Mapping[str, Any]:
     """What is known of a persona, or of a voice: both are named by ``personaId``."""
     found = whole(persona_id)
     task = await desk.task(found[0]) if found else None
-    known = task is not None and task.operation in {"music.persona", "music.voice_generate"}
+    known = task is not None and task.family == NAME and task.operation in SINGERS
     if found is None or task is None or not known or found[1] >= len(task.pieces):
         raise Invalid("personaId: you have no such persona or voice", field="personaId")
     return task.pieces[found[1]].facts

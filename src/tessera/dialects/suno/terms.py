@@ -86,6 +86,9 @@ def limits(name: str, *, long_titles: bool = False) -> Limits:
 
 # ---- what is sent ----
 
+LONGEST = 24 * 60 * 60
+"""Seconds; nothing that is sung or played here is longer."""
+
 Parse = Callable[[bytes, Desk], Awaitable[Draft]]
 
 
@@ -103,6 +106,15 @@ def hook(url: str | None, *, required: bool = True) -> str | None:
     if required and not (url or "").strip():
         raise Invalid("Please enter callBackUrl.", field="callBackUrl")
     return url or None
+
+
+def moment(field: str, seconds: float) -> float:
+    """A place in a recording. Raises Invalid for one that no recording has."""
+    if not seconds <= LONGEST:  # so that what is no number is refused, too
+        raise Invalid(f"{field}: has to be {LONGEST} at the most", field=field)
+    if seconds < 0:
+        raise Invalid(f"{field}: must not be negative", field=field)
+    return seconds
 
 
 def draft(
@@ -205,12 +217,12 @@ def reason(task: Task) -> str | None:
 
 
 def sent(task: Task) -> Mapping[str, Any]:
-    """The body that made the task. Empty for one that is nested too deeply to be read from here."""
+    """The body that made the task. Empty for what cannot be read any more: a record is shown all the same."""
     try:
-        found: Mapping[str, Any] = msgspec.json.decode(task.params)
-    except RecursionError:  # the limit counts from where we stand: what was accepted may be too deep by now
+        found = msgspec.json.decode(task.params)
+    except (msgspec.DecodeError, RecursionError):  # kept by an older version; too deep for where we stand now
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def clock(moment: datetime) -> str:

@@ -29,6 +29,7 @@ from tessera.dialects.suno.terms import (
     hook,
     makes,
     model,
+    moment,
     not_done,
     only_once,
     reason,
@@ -47,8 +48,6 @@ PERSONA_IS_THERE = "Persona already exists for this music"
 
 SPAN = (10, 30)
 """Seconds of singing that a persona is taken from."""
-LONGEST = 24 * 60 * 60
-"""Seconds; no recording of a voice is longer."""
 MAX_NAME = 100
 MAX_TEXT = 1000
 
@@ -75,10 +74,8 @@ async def persona(call: Call, desk: Desk) -> object:
 
 
 def _asked(wire: SunoPersona) -> dict[str, Any]:
-    start = 0.0 if wire.vocalStart is None else wire.vocalStart
-    end = 30.0 if wire.vocalEnd is None else wire.vocalEnd
-    if start < 0:
-        raise Invalid("vocalStart: must not be negative", field="vocalStart")
+    start = moment("vocalStart", 0.0 if wire.vocalStart is None else wire.vocalStart)
+    end = moment("vocalEnd", 30.0 if wire.vocalEnd is None else wire.vocalEnd)
     if not SPAN[0] <= end - start <= SPAN[1]:
         rule = f"has to be {SPAN[0]} to {SPAN[1]} seconds after vocalStart"
         raise Invalid(f"vocalEnd: {rule}", field="vocalEnd")
@@ -114,16 +111,13 @@ def _short(task: Task) -> str:
 async def validate(body: bytes, desk: Desk) -> Draft:
     wire = read(SunoVoiceValidate, body)
     bounded("voiceUrl", wire.voiceUrl, 8192, required=True)
-    if wire.vocalStartS < 0:
-        raise Invalid("vocalStartS: must not be negative", field="vocalStartS")
-    if wire.vocalEndS <= wire.vocalStartS:
+    start, end = moment("vocalStartS", wire.vocalStartS), moment("vocalEndS", wire.vocalEndS)
+    if end <= start:
         raise Invalid("vocalEndS: has to be above vocalStartS", field="vocalEndS")
-    if wire.vocalEndS > LONGEST:
-        raise Invalid(f"vocalEndS: has to be {LONGEST} at the most", field="vocalEndS")
     request = MusicRequest(
         audio=(wire.voiceUrl,),
-        start=float(wire.vocalStartS),
-        end=float(wire.vocalEndS),
+        start=float(start),
+        end=float(end),
         facts={"language": wire.language or "en"},
     )
     callback, given = hook(wire.callBackUrl, required=False), urls(voiceUrl=wire.voiceUrl)

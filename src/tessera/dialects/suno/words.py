@@ -35,6 +35,7 @@ from tessera.dialects.suno.terms import (
     word,
 )
 from tessera.domain.credit import UNIT
+from tessera.domain.errors import Invalid
 from tessera.domain.task import MusicRequest, Reason, State, Task
 from tessera.kit.clock import millis
 
@@ -104,6 +105,7 @@ async def style(call: Call, desk: Desk) -> object:
         param=wire.content,
         result=source.said(task.pieces[0], "text"),
         creditsConsumed=task.price / UNIT,
+        creditsRemaining=await desk.credits(),
         createTime=millis(task.created_at),
     )
 
@@ -121,8 +123,8 @@ async def timestamps(call: Call, desk: Desk) -> object:
     return _timed(task.pieces[0].facts) if task.state is State.SUCCEEDED and task.pieces else not_done(task)
 
 
-async def _listened(body: bytes, desk: Desk, track: Track) -> Task:
-    """The task that listened to the track, or that does so now: once for each track."""
+async def _listened(body: bytes, desk: Desk, track: Track, *, looks: int = 2) -> Task:
+    """The task that listened to the track, or that does so now: once for each track. Raises Invalid."""
     before = source.of_track(await desk.children(track.task, TIMING), track.index)
     known = next(source.standing(before), None)
     if known is not None:
@@ -132,8 +134,12 @@ async def _listened(body: bytes, desk: Desk, track: Track) -> Task:
     request = MusicRequest(audio=(url,), lyrics=lines, facts=track.piece.facts)
     wanted = draft(body, TIMING, "timing", request, price=PRICES["timing"], callback=None, parent=track.task)
     task_id = await only_once(desk, wanted, f"suno-timing-{track.id}-{len(before)}")
+    if task_id is not None:
+        return await desk.done(task_id, PATIENCE)
+    if looks == 1:
+        raise Invalid("audioId: somebody else is asking for this track; ask again in a moment", field="audioId")
     # Where somebody came first, what they began is found now.
-    return await desk.done(task_id, PATIENCE) if task_id else await _listened(body, desk, track)
+    return await _listened(body, desk, track, looks=looks - 1)
 
 
 def _timed(facts: Mapping[str, Any]) -> SunoTimedLyrics:

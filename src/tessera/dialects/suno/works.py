@@ -335,10 +335,13 @@ async def cover(call: Call, desk: Desk) -> object:
     )
     wanted = draft(call.body, "music.art", "cover", request, price=PRICES["cover"], callback=callback, parent=parent)
     made = await only_once(desk, wanted, f"suno-cover-{parent.id}-{len(before)}")
-    if made is None:
-        first = (await desk.children(parent, "music.art"))[0]
-        return Envelope(400, COVER_IS_THERE, TaskCreated(first.id))
-    return TaskCreated(made)
+    if made is not None:
+        return TaskCreated(made)
+    # Somebody came first: what they began is found now.
+    first = next(iter(await desk.children(parent, "music.art")), None)
+    if first is None:
+        raise Invalid("taskId: somebody else is asking for these covers; ask again in a moment", field="taskId")
+    return Envelope(400, COVER_IS_THERE, TaskCreated(first.id))
 
 
 def cover_record(task: Task, link: Link) -> SunoCoverRecord:
