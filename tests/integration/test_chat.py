@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pytest_asyncio
 from openai import APIStatusError, AsyncOpenAI
 
 from tessera.db import accounts, audit, ledger, tasks
+from tessera.dialects import chat
 from tessera.domain.account import ApiKey, Caps, digest
 from tessera.domain.chat import Rates, Usage
 from tessera.domain.price import PriceList
@@ -490,6 +492,58 @@ async def test_a_call_never_costs_more_than_was_held_for_it(rig: Rig) -> None:
     async with rig.ask(WAYS["chat"], stream=False, max_tokens=1) as response:  # the simulator answers 340
         cost = (await response.json(content_type=None))["credits_consumed"]
     assert cost == round(before - await rig.credits(), 3) < WAYS["chat"].cost
+
+
+async def _unsent(rig: Rig, path: str, key: str) -> bytes:
+    """What is answered to a request of 10 megabytes of which only the head was sent."""
+    host, port = rig.gateway.base_url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Length: 10000000\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode())
+    try:
+        async with asyncio.timeout(10):
+            await reader.readuntil(b'"code":')
+            return await reader.readexactly(3)
+    finally:
+        writer.close()
+
+
+@EVERY
+async def test_who_may_not_ask_is_refused_before_the_body_is_read(rig: Rig, way: Way) -> None:
+    house = rig.gateway.house
+    account = await house.accounts.create(f"empty{way.path}".replace("/", "-").replace(":", "-")[:40])
+    key = (await house.accounts.create_key(account, Mode.LIVE)).secret
+    assert await _unsent(rig, way.path, key) == b"402"
+
+
+async def test_a_question_that_is_refused_counts_in_the_rate_window(
+    postgres: Databases, make_config: MakeConfig
+) -> None:
+    async with rigged(postgres, make_config, rate_limit="2/1h") as rig:
+        way, codes = WAYS["responses"], []
+        for more in ({"model": "gpt-1"}, {"max_output_tokens": 10_000_000}, {}):
+            async with rig.ask(way, stream=False, **more) as response:
+                codes.append((await response.json(content_type=None))["code"])
+        assert codes == [422, 402, 429]
+        assert await _unsent(rig, way.path, rig.gateway.live_key) == b"429"
+        assert not rig.sim.calls
+
+
+async def test_a_large_body_is_understood_beside_the_event_loop(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def understand(*given: Any, **more: Any) -> Any:
+        threads.append(threading.current_thread())
+        return dialect(*given, **more)
+
+    dialect = chat.understand
+    monkeypatch.setattr(chat, "understand", understand)
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_020_000}}
+    for content in ("small", [picture], "many," * 10_000):
+        turns = [{"role": "user", "content": content}]
+        async with rig.ask(WAYS["chat"], messages=turns, stream=False) as response:
+            assert "choices" in await response.json(content_type=None)
+    assert [each is threading.main_thread() for each in threads] == [True, False, False]
 
 
 async def test_caps_and_the_rate_window_hold_for_calls_too(postgres: Databases, make_config: MakeConfig) -> None:

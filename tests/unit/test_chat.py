@@ -1,16 +1,22 @@
 """Chat without a wire: what a question may cost, what an answer has used, who answers for a model."""
 
+import asyncio
 import json
+import math
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from tessera.api.chat import Stream
 from tessera.dialects import chat, chat_models
-from tessera.dialects.chat import Tally, understand
-from tessera.domain.chat import Rates, Usage, Wire
+from tessera.dialects.chat import VALUES, Tally, understand
+from tessera.dialects.chat_media import DOCUMENT, FILM, PICTURE, SOUND, Kind
+from tessera.domain.chat import Question, Rates, Usage, Wire
 from tessera.domain.errors import ConfigError, Invalid, NoProvider
-from tessera.domain.task import Mode
+from tessera.domain.task import Failure, Mode, Reason
 from tessera.kit.sse import MOST, Splitter, TooLong
+from tessera.providers.chat import openai
 from tessera.providers.chat.endpoint import declined, place
 from tessera.providers.chat.registry import Chats, build, spelled
 from tessera.providers.sandbox.talk import Talk
@@ -77,6 +83,10 @@ def test_every_chat_model_has_a_price_and_says_where_it_comes_from() -> None:
         (Wire.MESSAGES, {}, 4096, 1),
         (Wire.MESSAGES, {"max_tokens": 11}, 11, 1),
         (Wire.GEMINI, {"generationConfig": {"maxOutputTokens": 13, "candidateCount": 2}}, 13, 2),
+        (Wire.CHAT, {"max_completion_tokens": 1, "max_tokens": 100_000}, 100_000, 1),
+        (Wire.CHAT, {"max_completion_tokens": 100_000, "max_tokens": 1}, 100_000, 1),
+        (Wire.GEMINI, {"generation_config": {"max_output_tokens": 13, "candidate_count": 2}}, 13, 2),
+        (Wire.GEMINI, {"generationConfig": {"max_output_tokens": 13, "candidateCount": 2}}, 13, 2),
         (Wire.GEMINI, {"generationConfig": {"thinkingConfig": {"thinkingLevel": "low"}}}, 1000, 1),
     ],
 )
@@ -93,7 +103,150 @@ def test_a_question_is_held_for_by_its_bytes_and_a_picture_by_a_flat_number() ->
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5_000_000}}
     picture = asked(Wire.CHAT, messages=[{"role": "user", "content": [part]}]).given
     assert longer == plain + 1000
-    assert chat.MEDIA < picture < chat.MEDIA + plain + 1000
+    assert PICTURE.least < picture < PICTURE.least + plain + 1000
+
+
+GOOGLE = "generativelanguage.googleapis.com"
+
+TEXT = "tell me " * 40_000
+"""A long text that is none of base64."""
+
+LETTERS = "A" * 400_000
+
+
+def turn(*parts: Any, role: str = "user") -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": list(parts)}]}
+
+
+READ: tuple[tuple[Wire, dict[str, Any]], ...] = (
+    (Wire.CHAT, turn({"type": "text", "text": "data:" + TEXT})),
+    (Wire.CHAT, {"messages": [{"role": "user", "content": "data:text/plain;base64," + LETTERS}]}),
+    (Wire.CHAT, turn({"type": "image_url", "image_url": {"url": "data:image/png;base64," + TEXT}})),
+    (Wire.CHAT, turn({"type": "file", "file": {"file_data": "data:text/plain;base64," + LETTERS}})),
+    (Wire.CHAT, {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"data": LETTERS}}}]}),
+    (
+        Wire.CHAT,
+        {"tools": [{"source": {"type": "base64", "media_type": "image/png", "data": LETTERS}}]},
+    ),
+    (Wire.RESPONSES, {"instructions": "data:image/png;base64," + LETTERS}),
+    (Wire.RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_text", "data": TEXT, "text": ""}]}]}),
+    (
+        Wire.MESSAGES,
+        turn({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": LETTERS}}),
+    ),
+    (
+        Wire.MESSAGES,
+        turn(
+            {
+                "type": "tool_use",
+                "input": {"source": {"type": "base64", "media_type": "image/png", "data": LETTERS}},
+            },
+            role="assistant",
+        ),
+    ),
+    (Wire.GEMINI, {"contents": [{"parts": [{"inlineData": {"mimeType": "text/plain", "data": LETTERS}}]}]}),
+    (Wire.GEMINI, {"contents": [{"parts": [{"functionCall": {"name": "f", "args": {"data": LETTERS}}}]}]}),
+)
+
+
+@pytest.mark.parametrize(("wire", "more"), READ)
+def test_what_a_model_reads_as_text_is_held_for_by_its_bytes(wire: Wire, more: dict[str, Any]) -> None:
+    assert asked(wire, **more).given > min(len(TEXT), len(LETTERS))
+
+
+PDF, PNG = "data:application/pdf;base64," + LETTERS, "data:image/png;base64," + LETTERS
+FILES: tuple[tuple[Wire, dict[str, Any], Kind], ...] = (
+    (Wire.CHAT, turn({"type": "image_url", "image_url": {"url": PNG}}), PICTURE),
+    (Wire.CHAT, turn({"type": "input_audio", "input_audio": {"format": "wav", "data": LETTERS}}), SOUND),
+    (Wire.CHAT, turn({"type": "file", "file": {"file_data": PDF}}), DOCUMENT),
+    (Wire.RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": PNG}]}]}, PICTURE),
+    (Wire.RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_file", "file_data": PDF}]}]}, DOCUMENT),
+    (
+        Wire.MESSAGES,
+        turn({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": LETTERS}}),
+        DOCUMENT,
+    ),
+    (Wire.GEMINI, {"contents": [{"parts": [{"inlineData": {"mimeType": "video/mp4", "data": LETTERS}}]}]}, FILM),
+    (Wire.GEMINI, {"contents": [{"parts": [{"inline_data": {"mime_type": "audio/mp3", "data": LETTERS}}]}]}, SOUND),
+)
+
+
+@pytest.mark.parametrize(("wire", "more", "kind"), FILES)
+def test_a_file_is_held_for_by_its_kind_and_its_bytes(wire: Wire, more: dict[str, Any], kind: Kind) -> None:
+    tokens = max(kind.least, 300_000 // kind.ratio)
+    assert tokens < asked(wire, **more).given < tokens + 2_500
+
+
+@pytest.mark.parametrize(
+    ("wire", "part", "kind"),
+    [
+        (Wire.MESSAGES, {"type": "document", "source": {"type": "url", "url": "https://a.example/x"}}, DOCUMENT),
+        (Wire.CHAT, {"type": "image_url", "image_url": {"url": "https://a.example/x"}}, PICTURE),
+        (Wire.CHAT, {"type": "file", "file": {"file_url": "https://a.example/x"}}, DOCUMENT),
+    ],
+)
+def test_a_file_at_an_address_is_held_for_as_a_large_one_of_its_kind(
+    wire: Wire, part: dict[str, Any], kind: Kind
+) -> None:
+    assert kind.far < asked(wire, **turn(part)).given < kind.far + 2_500
+
+
+def test_a_film_at_an_address_is_held_for_as_one_of_an_hour() -> None:
+    part = {"file_data": {"file_uri": "https://www.youtube.com/watch?v=x"}}
+    assert asked(Wire.GEMINI, contents=[{"parts": [part]}]).given > FILM.far
+
+
+@pytest.mark.parametrize("wire", Wire)
+def test_a_number_that_no_computer_holds_is_refused(wire: Wire) -> None:
+    raw = json.dumps({**HELLO[wire], "x": 7}).replace("7}", "1e400}").encode()
+    with pytest.raises(Invalid, match="out of range"):
+        understand(wire, raw, model="m", streams=False, most=1000)
+
+
+@pytest.mark.parametrize("filler", [b"0,", b"[],", b"{},"])
+def test_a_body_of_countless_values_is_refused_before_it_is_read(filler: bytes) -> None:
+    raw = b'{"messages": [' + filler * VALUES
+    with pytest.raises(Invalid, match="more than"):
+        understand(Wire.CHAT, raw, model="m", streams=False, most=1000)
+
+
+@pytest.mark.parametrize("wire", Wire)
+def test_a_body_that_is_nested_too_deeply_is_refused(wire: Wire) -> None:
+    for depth in (300, 450, 900, 20_000):
+        nest = "[" * depth + "]" * depth
+        raw = json.dumps({**HELLO[wire], "x": 7}).replace("7}", nest + "}").encode()
+        try:
+            understand(wire, raw, model="m", streams=False, most=1000)
+        except Invalid:
+            assert depth > 300
+
+
+def test_a_gemini_body_leaves_in_one_spelling_and_what_the_caller_named_is_left_alone() -> None:
+    schema = {"properties": {"my_field": {"type": "STRING"}}}
+    found = asked(
+        Wire.GEMINI,
+        contents=[{"parts": [{"function_call": {"name": "f", "args": {"my_field": 1}}}]}],
+        generation_config={"top_p": 0.5, "thinking_config": {"thinking_budget": 9}, "response_schema": schema},
+        system_instruction={"parts": [{"text": "a_b"}]},
+    ).body
+    assert found == {
+        "contents": [{"parts": [{"functionCall": {"name": "f", "args": {"my_field": 1}}}]}],
+        "generationConfig": {"topP": 0.5, "thinkingConfig": {"thinkingBudget": 9}, "responseSchema": schema},
+        "systemInstruction": {"parts": [{"text": "a_b"}]},
+    }
+
+
+def test_one_bound_of_a_completion_is_sent_where_two_were_given() -> None:
+    found = asked(Wire.CHAT, max_completion_tokens=1, max_tokens=100_000)
+    sent = openai.chat(Question(wire=Wire.CHAT, model="m", body=found.body, stream=False, most=found.most)).body
+    assert (sent.get("max_completion_tokens"), sent.get("max_tokens")) == (1, None)
+
+
+def test_betas_of_anthropics_are_refused_by_name() -> None:
+    raw = json.dumps(HELLO[Wire.MESSAGES]).encode()
+    with pytest.raises(Invalid, match="files-api-2025-04-14 is not served") as refused:
+        understand(Wire.MESSAGES, raw, model="m", streams=False, most=9, betas="files-api-2025-04-14, x")
+    assert refused.value.field == "anthropic-beta"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +265,32 @@ def test_a_question_is_held_for_by_its_bytes_and_a_picture_by_a_flat_number() ->
         (Wire.MESSAGES, {"messages": [{"role": "user"}]}, "messages[0].content"),
         (Wire.GEMINI, {"tools": [{"codeExecution": {}}]}, "tools[0]"),
         (Wire.GEMINI, {"cachedContent": "cachedContents/1"}, "cachedContent"),
+        (Wire.GEMINI, {"cached_content": "cachedContents/1"}, "cachedContent"),
+        (Wire.GEMINI, {"tools": [{"file_search": {}}]}, "tools[0]"),
+        (Wire.GEMINI, {"tools": [{"code_execution": {}}]}, "tools[0]"),
+        (Wire.GEMINI, {"generation_config": {"candidateCount": 9}}, "generationConfig.candidateCount"),
+        (Wire.GEMINI, {"generation_config": {}, "generationConfig": {}}, "generationConfig"),
+        (Wire.GEMINI, {"contents": [{"parts": [{"fileData": {"fileUri": "files/1"}}]}]}, "fileUri"),
+        (
+            Wire.GEMINI,
+            {"contents": [{"parts": [{"file_data": {"file_uri": f"https://{GOOGLE}/v1beta/files/1"}}]}]},
+            "fileUri",
+        ),
+        (Wire.CHAT, turn({"type": "file", "file": {"file_id": "file-1"}}), "file_id"),
+        (Wire.CHAT, {"store": True}, "store"),
+        (Wire.CHAT, {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}, "messages[0].audio"),
+        (Wire.CHAT, {"extra_body": {"google": {"cached_content": "cachedContents/1"}}}, "extra_body"),
+        (Wire.MESSAGES, turn({"type": "image", "source": {"type": "file", "file_id": "file_1"}}), "file_id"),
+        (Wire.MESSAGES, turn({"type": "container_upload", "file_id": "file_1"}), "file_id"),
+        (Wire.RESPONSES, {"prompt": {"id": "pmpt_1"}}, "prompt"),
+        (Wire.RESPONSES, {"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
+        (Wire.RESPONSES, {"input": [{"id": "msg_1"}]}, "input[0]"),
+        (Wire.RESPONSES, {"input": [{"type": "image_generation_call", "id": "ig_1"}]}, "input[0]"),
+        (
+            Wire.RESPONSES,
+            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}]},
+            "file_id",
+        ),
     ],
 )
 def test_a_field_that_is_wrong_or_reaches_into_the_operators_account_is_refused_by_name(
@@ -186,6 +365,67 @@ def test_a_reader_who_leaves_after_the_last_word_pays_what_was_counted() -> None
     tally = seen(Wire.CHAT, DELTA, {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}, "[DONE]")
     assert tally.over
     assert tally.known(whole=False) == Usage(input=9, output=1)
+
+
+class Until:
+    """An answer that has begun with some events, and goes on for ever."""
+
+    streams = True
+
+    def __init__(self, *events: object) -> None:
+        self._events = events
+        self.waits = asyncio.Event()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for event in self._events:
+            yield f"data: {json.dumps(event)}\n\n".encode()
+        self.waits.set()
+        await asyncio.Event().wait()
+
+    def close(self) -> None:
+        """Nothing is held here."""
+
+
+class Held:
+    """A call that notes how it ended."""
+
+    end = math.inf
+
+    def __init__(self, wire: Wire) -> None:
+        self.asked = asked(wire)
+        self.ends: list[object] = []
+
+    async def settle(self, usage: Usage) -> None:
+        self.ends.append(usage)
+
+    async def fail(self, failure: Failure) -> None:
+        self.ends.append(failure.reason)
+
+
+COUNTED = {"type": "message_start", "message": {"usage": {"input_tokens": 9000, "output_tokens": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("events", "end"),
+    [
+        ([COUNTED], Usage(input=9000, output=1)),
+        ([{"type": "ping"}], Reason.CANCELED),
+        ([COUNTED, {"type": "error", "error": {"message": "overloaded"}}], Reason.PROVIDER),
+    ],
+)
+async def test_who_leaves_before_the_first_word_pays_what_was_counted(events: list[object], end: object) -> None:
+    call, reply = Held(Wire.MESSAGES), Until(*events)
+
+    async def receive() -> Any:
+        await reply.waits.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        """Nobody reads it."""
+
+    scope: Any = {"type": "http", "headers": [], "state": {}}
+    await Stream(call, reply).to_asgi_response(None, None)(scope, receive, send)  # type: ignore[arg-type]
+    assert call.ends == [end]
 
 
 # ---- events ----

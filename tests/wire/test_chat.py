@@ -7,6 +7,8 @@ import pytest
 from tests.wire import promises
 from tests.wire.desk import Answer, Desk
 
+from tessera.domain.task import Mode
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHAT, RESPONSES, MESSAGES, GEMINI = "ChatCompletion", "ResponsesReply", "MessagesReply", "GeminiReply"
@@ -153,6 +155,7 @@ BROKEN: tuple[tuple[str, Any, int], ...] = (
 async def test_what_cannot_be_served_is_refused_and_touches_nothing(
     desk: Desk, path: str, body: Any, code: int
 ) -> None:
+    await desk.house.accounts.grant(desk.account, Mode.LIVE, 1_000)
     for key in ("test", "live"):
         async with desk.untouched():
             answer = await desk.post(path, body, key=key)
@@ -160,7 +163,23 @@ async def test_what_cannot_be_served_is_refused_and_touches_nothing(
         assert answer.status == (400 if path.startswith("/anthropic") else 200)
 
 
+@EVERY
+async def test_a_number_that_no_computer_holds_is_the_callers_fault(desk: Desk, path: str) -> None:
+    raw = json.dumps(SAMPLES[path][1]).replace("{", '{"x": 1e400, ', 1)
+    async with desk.untouched():
+        answer = await desk.raw(path, raw.encode())
+    assert held(answer, "ErrorEnvelope")["code"] == 422
+
+
+async def test_a_beta_of_anthropics_is_refused(desk: Desk) -> None:
+    async with desk.untouched():
+        answer = await ask(desk, "/anthropic/v1/messages", headers={"anthropic-beta": "files-api-2025-04-14"})
+    assert (answer.status, held(answer, "ErrorEnvelope")["code"]) == (400, 422)
+    assert "anthropic-beta" in answer.msg
+
+
 async def test_a_live_key_without_an_endpoint_is_told_what_to_set(desk: Desk) -> None:
+    await desk.house.accounts.grant(desk.account, Mode.LIVE, 1_000_000)
     async with desk.untouched():
         answer = await ask(desk, "/claude/v1/messages", key="live")
     assert held(answer, "ErrorEnvelope")["code"] == 505

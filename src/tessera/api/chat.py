@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -61,6 +62,10 @@ REAL = {422: 400, 433: 403, 505: 501}
 """HTTP statuses for codes that those clients do not know."""
 
 PASSED = (b"anthropic-version", b"anthropic-beta")
+
+LARGE = 1_000_000
+MANY = 5_000
+"""Bytes and values from which on a body is read beside the event loop."""
 
 GONE = Failure(Reason.CANCELED, "The caller left before there was an answer; nothing was charged")
 REASONS = {400: Reason.CONTENT, 408: Reason.DEADLINE, 422: Reason.INPUT_INVALID, 429: Reason.UNAVAILABLE}
@@ -136,7 +141,7 @@ class Chats:
         native = any(header(request, name) is not None for name in SDK)
         request.scope.setdefault("state", {})[MARK] = native or door.real
         key = await self._key(request, door)
-        asked, model = await self._understand(request, door, native=native)
+        asked, model = await self._understand(request, door, key, native=native)
         call = await self._open(key, asked, model)
         question = self._question(request, asked, call.upstream)
         try:
@@ -166,13 +171,26 @@ class Chats:
         except Unauthorized as error:
             raise Unauthorized(f"{UNAUTHORIZED} ({str(error).removeprefix(f'{NOT_ALLOWED}: ')})") from error
 
-    async def _understand(self, request: HttpRequest, door: Door, *, native: bool) -> tuple[Asked, ChatModel]:
+    async def _understand(
+        self, request: HttpRequest, door: Door, key: ApiKey, *, native: bool
+    ) -> tuple[Asked, ChatModel]:
+        """What is asked of which model. Who may not ask is refused before a body of megabytes is read."""
         name, streams = _named(request, door, native=native)
         config = self._house.config
         if name is not None:
-            _model(door, name)  # before a body of megabytes is read
+            _model(door, name)
+        await self._house.talks.admit(key)
         sent = await body(request, config.chat_body_max_bytes)
-        asked = chat.understand(door.wire, sent, model=name, streams=streams, most=config.chat_max_tokens)
+        given = partial(
+            chat.understand,
+            door.wire,
+            sent,
+            model=name,
+            streams=streams,
+            most=config.chat_max_tokens,
+            betas=header(request, b"anthropic-beta") or "",
+        )
+        asked = given() if len(sent) <= LARGE and chat.values(sent) <= MANY else await asyncio.to_thread(given)
         return asked, _model(door, asked.model)
 
     async def _open(self, key: ApiKey, asked: Asked, model: ChatModel) -> "Call":
@@ -338,8 +356,10 @@ class Stream:
             await self._call.settle(self._tally.known(whole=True))
 
     async def _part(self) -> None:
-        """The end of a call that was broken off here: what was delivered is paid for."""
-        if self._tally.said:
+        """The end of a call that was broken off here: what was delivered is paid for, and what the endpoint counted."""
+        if self._tally.failed is not None:
+            await self._close()
+        elif self._tally.said or self._tally.usage is not None:
             await self._call.settle(self._tally.known(whole=False))
         else:
             await self._call.fail(GONE)

@@ -12,25 +12,20 @@ import msgspec
 
 from tessera.contract.chat import ChatCompletionRequest, GeminiRequest, MessagesRequest, ResponsesRequest
 from tessera.dialects.base import read
+from tessera.dialects.chat_doors import camel, refuse
+from tessera.dialects.chat_media import weigh
 from tessera.domain.chat import Usage, Wire, guess
 from tessera.domain.credit import credits
-from tessera.domain.errors import Invalid
+from tessera.domain.errors import Invalid, Unreadable
 from tessera.kit.sse import Event, render
 
-MEDIA = 20_000
-"""Tokens that a picture, a document or a clip is held for at the most."""
-
-SURPLUS = 2_000
-"""Tokens that a vendor may put before a question by itself (89 were recorded for two words)."""
+DEEP = "The request body is nested too deeply"
 
 USUAL_MESSAGES = 4096
 """``max_tokens`` of a message that names none, as documented."""
 
-HOSTED = ("image_generation", "code_interpreter", "code_execution", "file_search", "mcp")
-"""Tools that run at the vendor, on the operator's files or at a price that no list of ours knows."""
-
-DATA = frozenset({"data", "file_data", "b64_json"})
-PLACES = frozenset({"url", "image_url", "file_url", "file_uri", "fileUri"})
+VALUES = 500_000
+"""Commas and brackets of a body at the most. Each is about a token, and no model takes more of them than twice that."""
 
 Fields = Mapping[str, Any]
 Request = ChatCompletionRequest | ResponsesRequest | MessagesRequest | GeminiRequest
@@ -63,14 +58,23 @@ class Asked:
     tells: bool
 
 
-def understand(wire: Wire, raw: bytes, *, model: str | None, streams: bool, most: int) -> Asked:
+def values(raw: bytes) -> int:
+    """The values in a body at the most, without a look at what they are."""
+    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+
+
+def understand(wire: Wire, raw: bytes, *, model: str | None, streams: bool, most: int, betas: str = "") -> Asked:
     """``model`` is the one in the path, ``streams`` and ``most`` are what counts where the body says nothing.
 
-    Raises Invalid.
+    ``betas`` is the header ``anthropic-beta``. Raises Invalid.
     """
-    request = read(REQUESTS[wire], raw)
-    body: dict[str, Any] = msgspec.json.decode(raw)
-    _refuse(request, body)
+    if values(raw) > VALUES:
+        raise Invalid(f"body: more than {VALUES} values and commas", field="body")
+    request, body = _read(wire, raw)
+    try:
+        refuse(wire, body, betas)
+    except RecursionError as error:
+        raise Unreadable(DEEP) from error
     bound, count = _bounds(request, most)
     return Asked(
         wire=wire,
@@ -79,16 +83,29 @@ def understand(wire: Wire, raw: bytes, *, model: str | None, streams: bool, most
         body=body,
         most=bound,
         count=count,
-        given=_given(raw, body),
+        given=weigh(len(raw), body),
         caches=b'"cache_control"' in raw,
         tells=bool((getattr(request, "stream_options", None) or {}).get("include_usage")),
     )
 
 
+def _read(wire: Wire, raw: bytes) -> tuple[Request, dict[str, Any]]:
+    """A body as far as we know it, and all of it. Gemini's names come in two spellings, and leave in one."""
+    body: dict[str, Any] = read(dict[str, Any], raw)
+    if wire is Wire.GEMINI:
+        try:
+            body = camel(body)
+            raw = msgspec.json.encode(body)
+        except RecursionError as error:
+            raise Unreadable(DEEP) from error
+    return read(REQUESTS[wire], raw), body
+
+
 def _bounds(request: Request, most: int) -> tuple[int, int]:
     match request:
         case ChatCompletionRequest():
-            return request.max_completion_tokens or request.max_tokens or most, request.n or 1
+            # Which of the two counts is the vendor's matter.
+            return max(request.max_completion_tokens or 0, request.max_tokens or 0) or most, request.n or 1
         case ResponsesRequest():
             return request.max_output_tokens or most, 1
         case MessagesRequest():
@@ -96,29 +113,6 @@ def _bounds(request: Request, most: int) -> tuple[int, int]:
         case GeminiRequest():
             config = request.generationConfig
             return (config and config.maxOutputTokens) or most, (config and config.candidateCount) or 1
-
-
-def _refuse(request: Request, body: Fields) -> None:
-    """What reaches into the operator's account at the vendor is not passed on."""
-    for name in ("previous_response_id", "conversation", "background", "container", "mcp_servers", "cachedContent"):
-        if body.get(name):
-            raise Invalid(f"{name}: is not served here; send the whole conversation each time", field=name)
-    for index, tool in enumerate(request.tools or ()):
-        kind = str(tool.get("type") or "").removesuffix("_preview")
-        if kind.startswith(HOSTED) or "codeExecution" in tool or "code_execution" in tool or "fileSearch" in tool:
-            place = f"tools[{index}]"
-            raise Invalid(f"{place}: a tool that runs at the vendor is not served here", field=place)
-
-
-def _given(raw: bytes, body: Fields) -> int:
-    """Tokens of the question at the most: no tokenizer makes more of them than there are bytes."""
-    hidden = parts = 0
-    for name, text in _texts("", body):
-        if text.startswith("data:") or (name in DATA and len(text) > 256):
-            hidden, parts = hidden + len(text), parts + 1
-        elif name in PLACES:
-            parts += 1
-    return max(0, len(raw) - hidden) + parts * MEDIA + SURPLUS
 
 
 def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:

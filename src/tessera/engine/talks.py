@@ -77,7 +77,7 @@ class Talks:
             await chats.hit(connection, key, wallet.hits)
 
     async def open(self, key: ApiKey, model: str, request: ChatRequest) -> Task:
-        """Hold the most that a call can cost, which was admitted before. Raises a Refusal; no money was touched then."""
+        """Hold the most that a call can cost, once it is admitted. Raises a Refusal; no money was touched then."""
         draft = Draft(
             family=FAMILY,
             operation=OPERATION,

@@ -9,8 +9,6 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from tessera.domain.chat import Declined, Question, Wire
 from tessera.domain.errors import ConfigError
 from tessera.kit.stream import Answer, Broken, Client, Unsent
@@ -97,7 +95,7 @@ class Endpoint:
         form = self._forms[question.wire](question)
         name, before = form.key
         headers = {"Content-Type": "application/json", **form.headers, name: before + self._place.key}
-        body = await asyncio.to_thread(msgspec.json.encode, form.body)
+        body = await asyncio.to_thread(_written, form.body)
         try:
             answer = await self._client.post(self._place.base + form.path, body, headers)
         except Unsent as error:
@@ -145,6 +143,10 @@ def place(environ: Mapping[str, str], key: str, base: str, default: str) -> Plac
     if not (secret.isascii() and secret.isprintable()) or " " in secret:
         raise ConfigError(f"{key} contains characters that no key has")
     return Place(base=url.rstrip("/"), key=secret)
+
+
+def _written(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _told(text: str) -> dict[str, Any]:
