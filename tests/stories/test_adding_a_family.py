@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tessera.contract import catalog
 from tessera.dialects import registry
 from tessera.domain.errors import ConfigError
+from tessera.testing.gateway import Gateway
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-family.md"
 
@@ -66,3 +69,27 @@ def test_two_families_of_one_path_are_refused_at_the_start(package: Path, monkey
     monkeypatch.syspath_prepend(str(package))
     with pytest.raises(ConfigError, match="post /api/v1/postcard/send is served by 'postcard' and by 'twin'"):
         registry.discover()
+
+
+async def test_the_model_of_the_page_is_listed_priced_and_made(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = re.search(r"^```json title=model\n(?P<text>.*?)^```$", PAGE.read_text(encoding="utf-8"), re.S | re.M)
+    assert shown is not None
+    model = msgspec.json.decode(shown["text"], type=catalog.Model)
+    more = {**catalog.models(), model.id: model}
+    monkeypatch.setattr(catalog, "models", lambda: more)
+    asked = {"model": model.id, "input": {"prompt": "Wish you were here"}}
+
+    before = (await gateway.get("/api/v1/chat/credit"))["data"]
+    made = await gateway.post("/api/v1/jobs/createTask", asked)
+    assert made["code"] == 200, made
+    record = await gateway.until(
+        "/api/v1/jobs/recordInfo", made["data"]["taskId"], lambda data: data["state"] == "success"
+    )
+    assert "resultUrls" in record["resultJson"]
+    assert before - (await gateway.get("/api/v1/chat/credit"))["data"] == 3
+    assert (await gateway.get(f"/v1/models/{model.id}"))["data"]["title"] == "Acme Postcard"
+
+    refused = await gateway.post("/api/v1/jobs/createTask", {**asked, "input": {}})
+    assert (refused["code"], "input.prompt" in refused["msg"]) == (422, True)

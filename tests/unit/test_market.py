@@ -325,7 +325,7 @@ VIDEOS: list[tuple[str, dict[str, Any], str, VideoRequest]] = [
         "topaz/video-upscale",
         {"video_url": CLIP, "upscale_factor": 4},
         "video.upscale",
-        VideoRequest(ratio="auto", resolution="4k", video=CLIP),
+        VideoRequest(ratio="auto", resolution="1080p", scale=4.0, video=CLIP),
     ),
     (
         "pixverse-v6/reference-to-video",

@@ -101,6 +101,8 @@ async def test_an_extension_is_the_new_part_and_then_the_whole(studio: Studio, f
 async def test_a_film_is_enlarged_and_reworked_in_its_own_shape(studio: Studio, film: Done) -> None:
     done = await studio.make("video.upscale", VideoRequest(resolution="720p"), given(film, "video"))
     assert ((await studio.probe(done)).width, (await studio.probe(done)).height) == (720, 1280)
+    done = await studio.make("video.upscale", VideoRequest(scale=1.5), given(film, "video"))
+    assert ((await studio.probe(done)).width, (await studio.probe(done)).height) == (540, 960)
     done = await studio.make("video.modify", VideoRequest(prompt="x", resolution="360p"), given(film, "video"))
     assert round((await studio.probe(done)).seconds) == 1
 

@@ -98,9 +98,6 @@ IMAGE_TIERS = {"basic": "2K", "high": "4K", "ultra": "4K"}
 
 TIER_FORM = re.compile(r"(\d{3,4}p|\d(\.\d)?k)", re.IGNORECASE)
 
-FACTORS = {"1": "720p", "2": "1080p", "4": "4k"}
-"""A film is enlarged to a tier; the factors of the catalog mean these, of a film of 720p or less."""
-
 MEGAPIXELS = {
     "square": 0.262,
     "portrait_4_3": 0.786,
@@ -313,9 +310,10 @@ def _upscale(form: Form) -> tuple[str, Request]:
         factor = form.number(("upscale_factor",)) or CRISP
         images = form.pictures or form.urls(PICTURES)
         return "image.upscale", ImageRequest(prompt="", ratio="auto", images=images[:1], scale=factor)
-    tier = FACTORS.get(form.text(("upscale_factor",))) or _tier(form) or _named_tier(form.model.id)
+    times = form.number(("upscale_factor",))
+    tier = _tier(form) or _named_tier(form.model.id)
     return "video.upscale", VideoRequest(
-        video=form.film or form.one(FILM), ratio="auto", resolution=tier, watermark=_mark(form)
+        video=form.film or form.one(FILM), ratio="auto", resolution=tier, scale=times, watermark=_mark(form)
     )
 
 

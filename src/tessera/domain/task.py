@@ -106,7 +106,8 @@ class ImageRequest:
 class VideoRequest:
     """A film to make, ``seconds`` long, or to make out of ``video``.
 
-    ``ratio`` is width:height or ``auto`` (that of the first picture), ``resolution`` a tier: 480p, 720p, 1080p, 4k.
+    ``ratio`` is width:height or ``auto`` (that of the first picture), ``resolution`` a tier: 480p, 720p, 1080p, 4k;
+    ``scale`` is the factor of an upscale that names one.
     ``first`` and ``last`` are the frames that it begins and ends with, ``references`` show what is to appear,
     ``audio`` is what is spoken or heard. ``at`` is where in ``video`` a change begins, in seconds. With ``cover`` there
     is a picture of it, too: the last output, and in the first piece's ``files``.
@@ -117,6 +118,7 @@ class VideoRequest:
     seconds: float = 5.0
     ratio: str = "16:9"
     resolution: str = "720p"
+    scale: float | None = None
     first: str | None = None
     last: str | None = None
     references: tuple[str, ...] = ()

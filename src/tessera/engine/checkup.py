@@ -200,7 +200,7 @@ def providers(manifests: Sequence[tuple[str, Manifest]], environ: Mapping[str, s
         if missing:
             found.append(note(f"provider {name}", "off", f"set {' and '.join(missing)} to turn it on"))
         else:
-            models = ", ".join(sorted(set(manifest.models) - {ANY})) or "every model"
+            models = "every model" if ANY in manifest.models else ", ".join(sorted(manifest.models))
             found.append(good(f"provider {name}", f"on, for {models}"))
     return found
 

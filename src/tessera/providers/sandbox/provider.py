@@ -41,10 +41,12 @@ _LATER = timedelta(seconds=5)
 _SPOKEN = ("prompt", "lyrics", "style", "title")
 
 _VERDICTS = {
-    Fault.CONTENT: (Reason.CONTENT, "Your content was flagged by OpenAI as violating content policies"),
-    Fault.UNREACHABLE: (Reason.INPUT_UNREACHABLE, "Unable to download the image from the provided URL"),
-    Fault.BROKEN: (Reason.PROVIDER, "Failed to generate image"),
+    Fault.CONTENT: (Reason.CONTENT, "Your content was flagged as violating content policies"),
+    Fault.UNREACHABLE: (Reason.INPUT_UNREACHABLE, "Unable to download the {thing} from the provided URL"),
+    Fault.BROKEN: (Reason.PROVIDER, "Failed to generate {thing}"),
 }
+_FLAGGED = "Your content was flagged by OpenAI as violating content policies"
+"""The recorded words of the 4o images."""
 
 _TOO_MUCH: Mapping[type[Exception], str] = {
     WorkTooLongError: "This takes too long for the sandbox; ask for something smaller or shorter",
@@ -140,7 +142,7 @@ class Sandbox:
         if wanted.hang:
             return Running(progress=_progress(elapsed, total), again=_LATER)
         if wanted.fault in _VERDICTS:
-            return self._failing(wanted, elapsed)
+            return self._failing(job, wanted, elapsed)
         work = Work(job=job, request=request, cpu=self._cpu)
         due = self._due(job, total)
         if due is not None and elapsed >= due[0]:
@@ -164,14 +166,17 @@ class Sandbox:
     async def close(self) -> None:
         """Nothing is held."""
 
-    def _failing(self, wanted: Directives, elapsed: timedelta) -> Running:
+    def _failing(self, job: Job, wanted: Directives, elapsed: timedelta) -> Running:
         """A job on its way to a bad end, which comes after the delay or at its usual place in the duration."""
         assert wanted.fault is not None
         end = self._duration * _FAILS_AT if wanted.delay is None else wanted.delay
         if elapsed < end:
             return Running(progress=_progress(elapsed, end) * _FAILS_AT, again=min(_SOON, end - elapsed))
         reason, message = _VERDICTS[wanted.fault]
-        raise Failed(message, reason=reason)
+        if reason is Reason.CONTENT and job.model == MANIFEST.models["gpt4o-image"]:
+            message = _FLAGGED
+        thing = job.operation.partition(".")[0] or "image"
+        raise Failed(message.format(thing=thing), reason=reason)
 
     async def _reach(self, work: Work, stage: str, progress: float) -> Running:
         made = await self._make(work, stage)

@@ -85,9 +85,10 @@ async def _modify(work: Work) -> list[Film]:
 async def _upscale(work: Work) -> list[Film]:
     source = _one(work.job, "video")
     found = await work.cpu.run(reel.probe, source)
-    width, height = _scaled(found.width, found.height, SHORT.get(_request(work).resolution.lower(), 1080))
-    label = (f"{width} x {height}",)
-    return [await work.cpu.run(reel.upscale, source, work.job.workdir, "sandbox-1", width, height, label)]
+    factor, tier = _request(work).scale, SHORT.get(_request(work).resolution.lower(), 1080)
+    short = round(factor * min(found.width, found.height)) if factor else tier
+    width, height = _scaled(found.width, found.height, short)
+    return [await work.cpu.run(reel.upscale, source, work.job.workdir, "sandbox-1", width, height)]
 
 
 async def _talk(work: Work) -> list[Film]:
