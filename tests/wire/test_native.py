@@ -242,7 +242,8 @@ async def test_a_delivery_that_is_under_way_goes_on_as_it_does(open_desk: OpenDe
         for _ in range(2):
             answer = await desk.post(f"{DELIVERIES}/{delivery.id}/redeliver", None)
             assert (answer.status, answer.data) == (200, before)
-        jobs = await desk.house.database.pool.fetchval("SELECT count(*) FROM pgqueuer WHERE entrypoint LIKE 'callback%'")
+        waiting = "SELECT count(*) FROM pgqueuer WHERE entrypoint LIKE 'callback%'"
+        jobs = await desk.house.database.pool.fetchval(waiting)
         assert jobs == 1
         assert before["state"] == DeliveryState.PENDING.value
 
