@@ -156,7 +156,7 @@ class Chats:
         except asyncio.CancelledError:
             await call.fail(GONE)
             raise
-        except BaseException:
+        except BaseException:  # whatever it is, the hold must not outlive the call; it goes on as it is
             await call.fail(Failure(Reason.PROVIDER, "The call failed; nothing was charged"))
             raise
 
@@ -312,7 +312,7 @@ class Stream:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except Left:
             await self._part()
-        except BaseException:
+        except BaseException:  # whatever it is, what was delivered is settled; it goes on as it is
             await self._part()
             raise
         finally:

@@ -34,7 +34,7 @@ from tessera.contract.market import (
 )
 from tessera.contract.operations import Operation
 from tessera.dialects import market_requests
-from tessera.dialects.base import Call, Desk, Link, Route, bounded, compact, read, urls
+from tessera.dialects.base import Call, Desk, Link, Route, bounded, compact, read, sent, urls
 from tessera.dialects.files import too_old
 from tessera.dialects.market_requests import Form
 from tessera.domain.asset import Asset
@@ -149,8 +149,8 @@ class Market:
         wire = read(CreateTask, body)
         given = wire.input or {}
         model = _model(wire.model, given)
-        sent = _checked(model, given)
-        parent, form = await _gathered(Form(model=model, sent=sent, full=catalog.filled(model, sent)), desk)
+        taken = _checked(model, given)
+        parent, form = await _gathered(Form(model=model, sent=taken, full=catalog.filled(model, taken)), desk)
         operation, request = market_requests.understood(form)
         asked = market_requests.asked(form)
         addresses, callback = market_requests.given_urls(form), _callback_url(wire, given)
@@ -412,27 +412,18 @@ async def _lengths(form: Form, desk: Desk) -> dict[str, float]:
 # ---- what came of it ----
 
 
-def _sent(task: Task) -> dict[str, Any]:
-    """The body that made the task. Empty for what cannot be read any more: a record is shown all the same."""
-    try:
-        found = msgspec.json.decode(task.params)
-    except (msgspec.DecodeError, RecursionError):  # kept by an older version; too deep for where we stand now
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _named(task: Task) -> str:
     """The model as it was sent: an alias stays one."""
-    return str(_sent(task).get("model", task.model))
+    return str(sent(task).get("model", task.model))
 
 
 def _param(task: Task) -> str:
     """The request in the recorded form: a JSON text, and in it the input as a JSON text of its own, keys sorted."""
-    sent = _sent(task)
-    shown: dict[str, Any] = {"input": msgspec.json.encode(sent.get("input") or {}, order="sorted").decode()}
+    body = sent(task)
+    shown: dict[str, Any] = {"input": msgspec.json.encode(body.get("input") or {}, order="sorted").decode()}
     if task.callback_url:
         shown["callBackUrl"] = task.callback_url
-    return _text({**shown, "model": sent.get("model", task.model)})
+    return _text({**shown, "model": body.get("model", task.model)})
 
 
 def _text(value: object) -> str:

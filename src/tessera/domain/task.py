@@ -278,6 +278,28 @@ class Draft:
     price: int | None = None
     units: Mapping[str, float] = field(default_factory=dict)
 
+    def task(self, *, id: str, account_id: str, key_id: str, mode: Mode, price: int, now: datetime) -> "Task":
+        """The task that this becomes when it is accepted at ``price``, in milli-credits."""
+        return Task(
+            id=id,
+            account_id=account_id,
+            key_id=key_id,
+            mode=mode,
+            family=self.family,
+            operation=self.operation,
+            model=self.model,
+            request=self.request,
+            params=self.params,
+            callback_url=self.callback_url,
+            fallback=self.fallback,
+            price=price,
+            state=State.WAITING,
+            progress=0.0,
+            epoch=0,
+            created_at=now,
+            parent=self.parent,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:

@@ -18,7 +18,7 @@ from tessera.domain.account import ApiKey
 from tessera.domain.admission import RateLimit, Usage, Wallet, admit_rate, admit_spend, admit_usage
 from tessera.domain.errors import IdempotencyConflict, Invalid, Refusal, Unauthorized
 from tessera.domain.price import PriceList
-from tessera.domain.task import Draft, Line, Mode, Request, State, Task
+from tessera.domain.task import Draft, Line, Mode, Request, Task
 from tessera.engine import faults, queue
 from tessera.engine.routes import Routes
 from tessera.kit import trace
@@ -66,25 +66,9 @@ class Order:
         return (*self.wallet, self.repeat) if self.repeat is not None else None
 
     def task(self, now: datetime) -> Task:
-        draft, key = self.draft, self.key
-        return Task(
-            id=self.id,
-            account_id=key.account_id,
-            key_id=key.id,
-            mode=key.mode,
-            family=draft.family,
-            operation=draft.operation,
-            model=draft.model,
-            request=draft.request,
-            params=draft.params,
-            callback_url=draft.callback_url,
-            fallback=draft.fallback,
-            price=self.price,
-            state=State.WAITING,
-            progress=0.0,
-            epoch=0,
-            created_at=now,
-            parent=draft.parent,
+        key = self.key
+        return self.draft.task(
+            id=self.id, account_id=key.account_id, key_id=key.id, mode=key.mode, price=self.price, now=now
         )
 
 

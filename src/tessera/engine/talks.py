@@ -152,24 +152,7 @@ class Talks:
         return self._task(key, draft, price, now)
 
     def _task(self, key: ApiKey, draft: Draft, price: int, now: datetime) -> Task:
-        return Task(
-            id=self._ids(),
-            account_id=key.account_id,
-            key_id=key.id,
-            mode=key.mode,
-            family=draft.family,
-            operation=draft.operation,
-            model=draft.model,
-            request=draft.request,
-            params=draft.params,
-            callback_url=None,
-            fallback=None,
-            price=price,
-            state=State.WAITING,
-            progress=0.0,
-            epoch=0,
-            created_at=now,
-        )
+        return draft.task(id=self._ids(), account_id=key.account_id, key_id=key.id, mode=key.mode, price=price, now=now)
 
     def _told(self, task: Task, state: State, reason: str) -> None:
         self._meter.count("tasks", task.family, state.value, reason)

@@ -18,8 +18,6 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Protocol
 from urllib.parse import urlsplit
@@ -31,6 +29,7 @@ from tessera.domain.task import ImageRequest, Reason
 from tessera.kit import trace
 from tessera.kit.clock import Clock
 from tessera.kit.cpu import HOPELESS, WorkLostError
+from tessera.kit.exchange import retry_after
 from tessera.providers.base import Accepted, Done, InputFile, Job, LocalFile, Manifest, Running, asked
 
 if TYPE_CHECKING:
@@ -449,7 +448,7 @@ class OpenAIImages:
         """Their answer with a status of 300 or more."""
         status, detail = error.status_code, self._detail(error)
         said = {detail.get("code"), detail.get("type")}
-        wait = _retry_after(error.response.headers.get("retry-after"), self._clock)
+        wait = retry_after(error.response.headers.get("retry-after"), self._clock())
         if status < 500 and said & CONTENT_CODES:
             message = "Your content was flagged by OpenAI as violating content policies"
             return Rejected(message, reason=Reason.CONTENT, detail=detail)
@@ -535,20 +534,6 @@ def _refusal(status: int, detail: Mapping[str, int | str]) -> Rejected:
     if status == 404:
         return Rejected("OpenAI does not know the model that this gateway asks for", portable=True, detail=detail)
     return Rejected("OpenAI does not serve this request", portable=True, detail=detail)
-
-
-def _retry_after(value: str | None, clock: Clock) -> timedelta | None:
-    """The header, seconds or a date, as a time from now; between nothing and a day. None where it says nothing."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - clock()).total_seconds()
-        except (ValueError, TypeError):  # TypeError: a date without a zone
-            return None
-    return timedelta(seconds=min(max(seconds, 0.0), 86_400.0)) if math.isfinite(seconds) else None
 
 
 # What follows runs in another process: plain functions of paths and numbers.

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tessera.dialects.base import Desk, Link
+from tessera.dialects.base import Desk, Link, sent
 from tessera.dialects.files import too_old
-from tessera.dialects.suno.terms import NAME, sent
+from tessera.dialects.suno.terms import NAME
 from tessera.domain.asset import Asset
 from tessera.domain.errors import Invalid, NotFound
 from tessera.domain.task import Piece, State, Task

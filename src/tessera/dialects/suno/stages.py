@@ -11,9 +11,9 @@ from tessera.contract.suno import (
     SunoToldTrack,
     SunoTrack,
 )
-from tessera.dialects.base import Link
+from tessera.dialects.base import Link, sent
 from tessera.dialects.suno import source
-from tessera.dialects.suno.terms import NAME, UPSTREAM_NAMES, clock, code, reason, sent, told_code, word
+from tessera.dialects.suno.terms import NAME, UPSTREAM_NAMES, clock, code, reason, told_code, word
 from tessera.domain.task import Piece, Reason, State, Task
 from tessera.kit.clock import millis
 

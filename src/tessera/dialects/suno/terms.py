@@ -3,13 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-import msgspec
-
 from tessera.contract.envelope import Envelope, TaskCreated
-from tessera.dialects.base import Answer, Call, Desk, Link, compact, urls
+from tessera.dialects.base import Answer, Call, Desk, Link, compact, sent, urls
 from tessera.domain.errors import IdempotencyConflict, Invalid
 from tessera.domain.task import Draft, Failure, Reason, Request, State, Task
 
@@ -214,15 +212,6 @@ def reason(task: Task) -> str | None:
     if task.operation == "music.extend" and task.parent is None and "audioId" in sent(task):
         return "audioId: there is no such track"
     return task.failure.message
-
-
-def sent(task: Task) -> Mapping[str, Any]:
-    """The body that made the task. Empty for what cannot be read any more: a record is shown all the same."""
-    try:
-        found = msgspec.json.decode(task.params)
-    except (msgspec.DecodeError, RecursionError):  # kept by an older version; too deep for where we stand now
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def clock(moment: datetime) -> str:

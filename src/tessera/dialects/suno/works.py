@@ -24,7 +24,7 @@ from tessera.contract.suno import (
     SunoWavRecord,
     SunoWavResult,
 )
-from tessera.dialects.base import Answer, Call, Desk, Link, Route, bounded, read, urls
+from tessera.dialects.base import Answer, Call, Desk, Link, Route, bounded, read, sent, urls
 from tessera.dialects.suno import source
 from tessera.dialects.suno.source import MUSIC
 from tessera.dialects.suno.terms import (
@@ -39,7 +39,6 @@ from tessera.dialects.suno.terms import (
     only_once,
     plain_code,
     reason,
-    sent,
     shows,
     word,
 )

@@ -5,9 +5,11 @@ import hashlib
 import json
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from tessera.domain.task import Piece, Request
+from tessera.domain.errors import Failed
+from tessera.domain.task import Piece, Reason, Request
 from tessera.kit.cpu import Crew
 from tessera.providers.base import Job, Output
 
@@ -51,6 +53,14 @@ class Maker(Protocol):
     async def make(self, work: Work, stage: str | None) -> Made:
         """What is there at a stage, or all of it (None). Raises Failed, and Trouble for its files."""
         ...
+
+
+def source(work: Work) -> Path:
+    """The sound to work on. Raises Failed where it is gone since the job was taken."""
+    files = work.job.of("audio")
+    if not files:
+        raise Failed("There is no sound to work on any more", reason=Reason.INPUT_INVALID)
+    return files[0].path
 
 
 def seed(work: Work) -> int:

@@ -12,7 +12,7 @@ from tessera.domain.errors import Failed, Rejected
 from tessera.domain.task import Json, MusicRequest, Piece, Reason
 from tessera.providers.base import Job, LocalFile, Output
 from tessera.providers.sandbox import lyrics, tape
-from tessera.providers.sandbox.makers.base import MISSING, Made, Work, seed, together
+from tessera.providers.sandbox.makers.base import MISSING, Made, Work, seed, source, together
 from tessera.providers.sandbox.render import Order, render
 from tessera.providers.sandbox.score import Song, Word
 from tessera.providers.sandbox.tape import Recording
@@ -186,7 +186,7 @@ async def _replace(work: Work) -> Made:
     request = _request(work)
     start, end = request.start or 0.0, request.end or 0.0
     made = await work.cpu.run(
-        tape.replace_section, _source(work), _song(work, 0), start, end, work.job.workdir, "sandbox-1"
+        tape.replace_section, source(work), _song(work, 0), start, end, work.job.workdir, "sandbox-1"
     )
     return _single(work, made)
 
@@ -224,14 +224,14 @@ async def _style(work: Work) -> Made:
 
 
 async def _wav(work: Work) -> Made:
-    made = await work.cpu.run(tape.wav, _source(work), work.job.workdir / "sandbox-1.wav")
+    made = await work.cpu.run(tape.wav, source(work), work.job.workdir / "sandbox-1.wav")
     return _single(work, made)
 
 
 async def _stems(work: Work) -> Made:
     request = _request(work)
     kind, _, wanted = (request.stems[0] if request.stems else "separate_vocal").partition(":")
-    made = await work.cpu.run(tape.stems, _source(work), kind, work.job.workdir, "sandbox", wanted)
+    made = await work.cpu.run(tape.stems, source(work), kind, work.job.workdir, "sandbox", wanted)
     pieces = tuple(
         Piece(files={"audio": index}, facts={"name": each.stem, "seconds": round(each.seconds, 2)})
         for index, each in enumerate(made)
@@ -246,9 +246,9 @@ async def _midi(work: Work) -> Made:
     paths = [work.job.workdir / f"sandbox-{index + 1}.mid" for index in range(len(sources))]
     outputs: list[Output] = []
     pieces = []
-    for source, path, found in zip(sources, paths, notes, strict=True):
+    for origin, path, found in zip(sources, paths, notes, strict=True):
         try:
-            await work.cpu.run(tape.midi, source, path)
+            await work.cpu.run(tape.midi, origin, path)
         except BadMediaError:  # sound of others: its notes are a guess, and no score
             pieces.append(Piece(facts={"instruments": found}))
         else:
@@ -278,14 +278,14 @@ async def _art(work: Work) -> Made:
 
 async def _persona(work: Work) -> Made:
     request = _request(work)
-    heard = await work.cpu.run(tape.listen, _source(work))
+    heard = await work.cpu.run(tape.listen, source(work))
     facts: dict[str, Json] = {**request.facts, "name": request.title, "description": request.prompt}
     return Made(pieces=(Piece(facts={**facts, "style": request.style or heard.style}),))
 
 
 async def _timing(work: Work) -> Made:
-    words = await work.cpu.run(tape.words, _source(work))
-    heard = await work.cpu.run(tape.listen, _source(work))
+    words = await work.cpu.run(tape.words, source(work))
+    heard = await work.cpu.run(tape.listen, source(work))
     facts: dict[str, Json] = {"words": _timed(words), "waveform": list(heard.outline), "seconds": heard.seconds}
     return Made(pieces=(Piece(facts=facts),))
 
@@ -309,7 +309,7 @@ async def _recover(work: Work) -> Made:
 async def _phrase(work: Work) -> Made:
     """A line to sing, for who says that a voice is his: another one each time that it is asked for."""
     request = _request(work)
-    heard = await work.cpu.run(tape.listen, _source(work))
+    heard = await work.cpu.run(tape.listen, source(work))
     if request.start is not None and request.start >= heard.seconds:
         raise Failed(f"The recording is only {heard.seconds:.1f} seconds long", reason=Reason.INPUT_INVALID)
     known, turn = set(request.facts.get("phrases") or ()), int(request.facts.get("turn") or 0)
@@ -326,11 +326,11 @@ async def _phrase(work: Work) -> Made:
 async def _voice(work: Work) -> Made:
     """A voice: what it sounds like. Of our own speech we know what was said, so a wrong phrase is noticed."""
     request = _request(work)
-    said = await work.cpu.run(tape.transcribe, _source(work))
+    said = await work.cpu.run(tape.transcribe, source(work))
     phrase = str(request.facts.get("phrase") or "")
     if said.known and not _alike(said.text, phrase):
         raise Failed("The recording does not say the validation phrase", reason=Reason.INPUT_INVALID)
-    heard = await work.cpu.run(tape.listen, _source(work))
+    heard = await work.cpu.run(tape.listen, source(work))
     facts: dict[str, Json] = {"name": request.title, "description": request.prompt, "phrase": phrase}
     return Made(pieces=(Piece(facts={**facts, "style": request.style or heard.style, "key": heard.key}),))
 
@@ -343,13 +343,6 @@ def _alike(said: str, phrase: str) -> bool:
 def _single(work: Work, made: Recording) -> Made:
     piece = Piece(files={"audio": 0}, facts=_facts(work, 0, made))
     return Made(outputs=(LocalFile(path=made.path),), pieces=(piece,))
-
-
-def _source(work: Work) -> Path:
-    files = work.job.of("audio")
-    if not files:
-        raise Failed("There is no song to work on", reason=Reason.INPUT_INVALID)
-    return files[0].path
 
 
 _MAKE: Mapping[str, Callable[[Work], Awaitable[Made]]] = {

@@ -2,13 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from tessera.domain.errors import Failed, Rejected
+from tessera.domain.errors import Rejected
 from tessera.domain.task import Json, Piece, Reason, SpeechRequest
 from tessera.providers.base import Job, LocalFile
 from tessera.providers.sandbox import tape
-from tessera.providers.sandbox.makers.base import MISSING, Made, Work, seed, together
+from tessera.providers.sandbox.makers.base import MISSING, Made, Work, seed, source, together
 from tessera.providers.sandbox.tape import Recording
 
 MOST = 20_000
@@ -80,13 +79,13 @@ async def _sound(work: Work) -> Made:
 
 
 async def _isolate(work: Work) -> Made:
-    made = await work.cpu.run(tape.isolate, _source(work), work.job.workdir, "sandbox-1")
+    made = await work.cpu.run(tape.isolate, source(work), work.job.workdir, "sandbox-1")
     return _spoken(made)
 
 
 async def _transcribe(work: Work) -> Made:
     """The words of a recording, in the shape that speech-to-text services answer."""
-    heard = await work.cpu.run(tape.transcribe, _source(work))
+    heard = await work.cpu.run(tape.transcribe, source(work))
     words: list[Json] = [
         {"text": word.text, "start": word.start, "end": word.end, "type": "word", "speaker_id": word.speaker or None}
         for word in heard.words
@@ -105,13 +104,6 @@ def _spoken(made: Recording) -> Made:
     words: list[Json] = [{"text": word.text, "start": word.start, "end": word.end} for word in made.words]
     piece = Piece(files={"audio": 0}, facts={"seconds": round(made.seconds, 2), "words": words})
     return Made(outputs=(LocalFile(path=made.path),), pieces=(piece,))
-
-
-def _source(work: Work) -> Path:
-    files = work.job.of("audio")
-    if not files:
-        raise Failed("There is no recording to listen to", reason=Reason.INPUT_INVALID)
-    return files[0].path
 
 
 _MAKE: Mapping[str, Callable[[Work], Awaitable[Made]]] = {
